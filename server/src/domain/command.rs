@@ -1,0 +1,168 @@
+//! What can be asked of the journal.
+
+use std::net::SocketAddr;
+
+use greffe_api::v1::{HistoryVisibility, RoomKind};
+
+use super::caller::Caller;
+use super::clock::Micros;
+use super::ids::{RequestId, RequestKey, RoomId, SessionId, Token, UserId, sha256};
+use super::state::{Role, State};
+use super::text::{ClientName, DisplayName, Emoji, Line, MessageText, RoomName, UserName};
+use super::{facts::Needs, ids::TokenHash};
+
+/// A change that a member asks for, under a request id.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are those of the API's requests")]
+pub enum Change {
+    /// Posts a message.
+    Send { room: RoomId, text: MessageText, reply_to: i64 },
+    /// Replaces a text.
+    Edit { room: RoomId, seq: i64, text: MessageText },
+    /// Deletes a message.
+    Delete { room: RoomId, seq: i64 },
+    /// Reacts.
+    React { room: RoomId, seq: i64, emoji: Emoji },
+    /// Takes back a reaction.
+    Unreact { room: RoomId, seq: i64, emoji: Emoji },
+    /// Makes a room.
+    CreateRoom { kind: RoomKind, name: RoomName, topic: Line, history: HistoryVisibility },
+    /// Renames a room or changes its topic.
+    UpdateRoom { room: RoomId, name: Option<RoomName>, topic: Option<Line> },
+    /// Closes a room.
+    ArchiveRoom { room: RoomId, reason: Line },
+    /// Joins a room.
+    Join { room: RoomId },
+    /// Leaves a room.
+    Leave { room: RoomId },
+    /// Invites someone.
+    Invite { room: RoomId, user: UserId },
+    /// Removes someone.
+    Remove { room: RoomId, user: UserId, reason: Line },
+    /// Gives someone a role.
+    SetRole { room: RoomId, user: UserId, role: Role },
+    /// Finds or makes a direct room.
+    OpenDirect { user: UserId },
+    /// Changes the caller's profile.
+    UpdateProfile { display_name: DisplayName },
+    /// Ends one of the caller's sessions.
+    RevokeSession { session: SessionId },
+}
+
+impl Change {
+    /// What it asks, as a hash: two requests are the same if this is.
+    pub fn digest(&self, salt: &[u8]) -> [u8; 32] {
+        // The derived form names every field and quotes texts, so different changes differ in it. It must not change between releases
+        // within the time for which request ids are kept; if it does, a retry across the upgrade is refused as reused, and not stored twice.
+        sha256(&[salt, format!("{self:?}").as_bytes()])
+    }
+}
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are what the summaries name")]
+pub enum Command {
+    /// A member's change.
+    Change { caller: Caller, request: RequestId, change: Change },
+    /// Makes an account and logs in.
+    Register { name: UserName, display_name: DisplayName, password: String, client: ClientName, token: Token, from: SocketAddr },
+    /// Logs in, the password having been found right against the hash `verified`.
+    LogIn { user: UserId, verified: String, client: ClientName, token: Token, from: SocketAddr },
+    /// Notes a refused login.
+    RefuseLogin { user: Option<UserId>, attempted_name: String, from: SocketAddr },
+    /// Changes a password, the old one having been found right against `verified`, and ends the user's other sessions.
+    ChangePassword { caller: Caller, verified: String, password: String },
+    /// Ends the caller's own session.
+    LogOut { caller: Caller },
+    /// Notes that a session was used.
+    Use { session: SessionId, from: SocketAddr },
+    /// Ends sessions that are too old or were unused for too long.
+    Expire { age: Micros, idle: Micros },
+    /// Notes calls that were refused before they cost anything.
+    CountRefusals { cause: &'static str, count: i64 },
+    /// Notes how far the caller has read.
+    MarkRead { caller: Caller, room: RoomId, seq: i64 },
+    /// Forgets requests that were answered before a time.
+    ForgetRequests { before: Micros },
+    /// Notes that the clock was stepped.
+    ClockStepped { expected: Micros, observed: Micros },
+    /// Begins a journal.
+    Found { journal_id: String, server_version: String },
+}
+
+impl Command {
+    /// The hashed request id, if it has one.
+    pub fn request_key(&self) -> Option<RequestKey> {
+        match self {
+            Self::Change { caller, request, .. } => Some(request.key(caller.user)),
+            _ => None,
+        }
+    }
+
+    /// Adds to `needs` what must be read before it can be decided.
+    pub fn add_needs(&self, state: &State, needs: &mut Needs) {
+        let room_no = |room: RoomId| state.room(room).map(|room| room.no);
+        let user_no = |user: UserId| state.user(user).map(|user| user.no);
+        match self {
+            Self::Change { caller, change, .. } => {
+                needs.requests.extend(self.request_key());
+                match change {
+                    Change::Send { room, reply_to: seq @ 1.., .. } | Change::Edit { room, seq, .. } | Change::Delete { room, seq } => {
+                        needs.messages.extend(room_no(*room).map(|no| (*room, no, *seq)));
+                    }
+                    Change::React { room, seq, .. } | Change::Unreact { room, seq, .. } => {
+                        needs.messages.extend(room_no(*room).map(|no| (*room, no, *seq)));
+                        needs.reactions.extend(room_no(*room).map(|no| (*room, no, *seq)));
+                    }
+                    Change::OpenDirect { user } => needs.rows.extend(state.direct(caller.user, *user).map(|room| room.no)),
+                    _ => {}
+                }
+            }
+            Self::LogIn { user, .. } | Self::ChangePassword { caller: Caller { user, .. }, .. } => {
+                needs.passwords.extend(user_no(*user).map(|no| (*user, no)));
+            }
+            Self::MarkRead { caller, room, .. } => {
+                needs.read_marks.extend(user_no(caller.user).zip(room_no(*room)).map(|(user, no)| (caller.user, user, *room, no)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The place that a change has in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of the API's receipt")]
+pub struct Receipt {
+    pub index: i64,
+    pub room: Option<RoomId>,
+    pub seq: i64,
+    pub time: Micros,
+    pub leaf: [u8; 32],
+}
+
+/// What came of a command.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It is stored, now or under the same request id before.
+    Stored(Receipt),
+    /// Someone logged in (and perhaps registered).
+    LoggedIn {
+        /// Who.
+        user: UserId,
+        /// The new session.
+        session: SessionId,
+        /// When it began.
+        time: Micros,
+    },
+    /// How many sessions were ended.
+    Ended(usize),
+    /// The read mark now.
+    Read(i64),
+    /// Nothing to tell.
+    Done,
+}
+
+/// The hash of a token, for those who only look it up.
+pub fn token_hash(text: &str) -> Option<TokenHash> {
+    Token::parse(text).map(|token| token.hash())
+}

@@ -1,0 +1,218 @@
+//! Decides what a command leads to: a refusal, or events. Pure: the same command, state, facts and time lead to the same decision (but for
+//! the rate, and fresh random ids).
+
+mod accounts;
+mod messages;
+mod rooms;
+
+use greffe_api::v1::event_body::Content;
+use greffe_api::v1::{ClockStepped, JournalCreated, RefusalsCounted, RoomCreated, RoomKind};
+
+use super::caller::Caller;
+use super::clock::Micros;
+use super::command::{Change, Command};
+use super::entry::{Draft, Subject};
+use super::error::Error;
+use super::facts::Facts;
+use super::ids::{RequestId, RoomId, SessionId, UserId};
+use super::permissions;
+use super::rate::Rate;
+use super::state::State;
+
+/// Limits that commands are decided by.
+#[derive(Debug)]
+pub struct Rules {
+    /// Rooms that one user may be in.
+    pub rooms_per_user: usize,
+    /// How fast a user may change things.
+    pub rate: Rate,
+}
+
+/// What a command is decided by.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The state that is about to be changed.
+    pub state: &'a State,
+    /// What the state does not hold.
+    pub facts: &'a Facts,
+    /// The limits.
+    pub rules: &'a Rules,
+    /// The time that the events will carry.
+    pub now: Micros,
+}
+
+/// What is to be answered once the events are stored.
+#[derive(Debug)]
+pub enum Answer {
+    /// The receipt of the first event.
+    Receipt,
+    /// The receipt of a row that exists already, which is remembered under the request id if it is a new one.
+    Earlier {
+        /// The row.
+        index: i64,
+        /// Whether the request id is new.
+        remember: bool,
+    },
+    /// Someone logged in.
+    LoggedIn {
+        /// Who.
+        user: UserId,
+        /// The new session.
+        session: SessionId,
+    },
+    /// How many sessions were ended.
+    Ended(usize),
+    /// The read mark now.
+    Read(i64),
+    /// Nothing to tell.
+    Done,
+}
+
+/// State that only overwrites itself, and so is no event.
+#[derive(Debug, Clone, Copy)]
+pub enum Overwrite {
+    /// How far someone has read.
+    ReadMark {
+        /// Who.
+        user: UserId,
+        /// Where.
+        room: RoomId,
+        /// How far.
+        seq: i64,
+    },
+    /// When a session was last used.
+    Used {
+        /// Which.
+        session: SessionId,
+    },
+    /// Requests answered before this time are forgotten.
+    ForgetRequests(Micros),
+}
+
+/// What a command leads to.
+#[derive(Debug)]
+pub struct Decision {
+    /// Events to append, in this order.
+    pub drafts: Vec<Draft>,
+    /// What is overwritten.
+    pub overwrite: Option<Overwrite>,
+    /// What is answered.
+    pub answer: Answer,
+}
+
+impl Decision {
+    fn event(draft: Draft) -> Self {
+        Self { drafts: vec![draft], overwrite: None, answer: Answer::Receipt }
+    }
+
+    fn events(drafts: Vec<Draft>, answer: Answer) -> Self {
+        Self { drafts, overwrite: None, answer }
+    }
+
+    fn overwrite(overwrite: Overwrite, answer: Answer) -> Self {
+        Self { drafts: Vec::new(), overwrite: Some(overwrite), answer }
+    }
+
+    fn nothing() -> Self {
+        Self::events(Vec::new(), Answer::Done)
+    }
+}
+
+/// Decides what `command` leads to.
+pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Error> {
+    match command {
+        Command::Change { caller, request, change } => decide_change(context, caller, *request, change),
+        Command::Register { name, display_name, password, client, token, from } => {
+            accounts::register(context, name, display_name, password, client, token, *from)
+        }
+        Command::LogIn { user, verified, client, token, from } => accounts::log_in(context, *user, verified, client, token, *from),
+        Command::RefuseLogin { user, attempted_name, from } => Ok(accounts::refuse_login(*user, attempted_name, *from)),
+        Command::ChangePassword { caller, verified, password } => accounts::change_password(context, caller, verified, password),
+        Command::LogOut { caller } => accounts::log_out(context, caller),
+        Command::Use { session, from } => Ok(accounts::use_session(context, *session, *from)),
+        Command::Expire { age, idle } => Ok(accounts::expire(context, *age, *idle)),
+        Command::CountRefusals { cause, count } => {
+            let counted = RefusalsCounted { cause: (*cause).into(), count: *count };
+            Ok(server_event(Content::RefusalsCounted(counted)))
+        }
+        Command::MarkRead { caller, room, seq } => {
+            live_session(context, caller)?;
+            messages::mark_read(context, caller, *room, *seq)
+        }
+        Command::ForgetRequests { before } => Ok(Decision::overwrite(Overwrite::ForgetRequests(*before), Answer::Done)),
+        Command::ClockStepped { expected, observed } => {
+            let stepped = ClockStepped { expected: Some(timestamp(*expected)), observed: Some(timestamp(*observed)) };
+            Ok(server_event(Content::ClockStepped(stepped)))
+        }
+        Command::Found { journal_id, server_version } => Ok(found(journal_id, server_version)),
+    }
+}
+
+/// A time as events carry it.
+pub fn timestamp(time: Micros) -> prost_types::Timestamp {
+    let nanos = i32::try_from(time.rem_euclid(1_000_000) * 1000).expect("below 10⁹");
+    prost_types::Timestamp { seconds: time.div_euclid(1_000_000), nanos }
+}
+
+/// The time that an event carries.
+pub fn from_timestamp(time: &prost_types::Timestamp) -> Micros {
+    time.seconds.saturating_mul(1_000_000).saturating_add(i64::from(time.nanos) / 1000)
+}
+
+fn server_event(content: Content) -> Decision {
+    Decision::events(vec![Draft::outside_rooms(None, Subject::None, content)], Answer::Done)
+}
+
+/// The first rows of a journal.
+fn found(journal_id: &str, server_version: &str) -> Decision {
+    let created = JournalCreated { journal_id: journal_id.into(), server_version: server_version.into() };
+    let general = RoomCreated {
+        kind: RoomKind::General.into(),
+        name: "general".into(),
+        topic: String::new(),
+        history: greffe_api::v1::HistoryVisibility::FromStart.into(),
+        direct_user_ids: Vec::new(),
+    };
+    let room = Draft { room: Some(RoomId::random()), ..Draft::outside_rooms(None, Subject::None, Content::RoomCreated(general)) };
+    Decision::events(vec![Draft::outside_rooms(None, Subject::None, Content::JournalCreated(created)), room], Answer::Done)
+}
+
+/// Refuses a caller whose session ended while the command waited.
+fn live_session(context: &Context<'_>, caller: &Caller) -> Result<(), Error> {
+    let session = context.state.session(caller.session).filter(|session| session.user == caller.user);
+    session.map(|_| ()).ok_or(Error::SessionEnded)
+}
+
+/// Decides a member's change: first whether it was answered before, then whether it is too fast, then by its own rules.
+fn decide_change(context: &Context<'_>, caller: &Caller, request: RequestId, change: &Change) -> Result<Decision, Error> {
+    live_session(context, caller)?;
+    if let Some(answered) = context.facts.requests.get(&request.key(caller.user)) {
+        // Once the body is erased nothing is left to compare with, and the receipt tells nothing that the sender does not know.
+        let same = answered.row.salt.as_ref().is_none_or(|salt| change.digest(salt) == answered.digest);
+        if !same {
+            let head = crate::journal::event::decode_head(&answered.row.head);
+            let (room, seq) = head.map_or((None, 0), |head| (head.room_id.parse().ok(), head.seq));
+            return Err(Error::RequestIdReused { room, seq });
+        }
+        return Ok(Decision::events(Vec::new(), Answer::Earlier { index: answered.index, remember: false }));
+    }
+    context.rules.rate.check(caller.user).map_err(|retry_after| Error::RateLimited { retry_after })?;
+    match change {
+        Change::Send { room, text, reply_to } => messages::send(context, caller, *room, text, *reply_to),
+        Change::Edit { room, seq, text } => messages::edit(context, caller, *room, *seq, text),
+        Change::Delete { room, seq } => messages::delete(context, caller, *room, *seq),
+        Change::React { room, seq, emoji } => messages::react(context, caller, *room, *seq, emoji),
+        Change::Unreact { room, seq, emoji } => messages::unreact(context, caller, *room, *seq, emoji),
+        Change::CreateRoom { kind, name, topic, history } => rooms::create(context, caller, *kind, name, topic, *history),
+        Change::UpdateRoom { room, name, topic } => rooms::update(context, caller, *room, name.as_ref(), topic.as_ref()),
+        Change::ArchiveRoom { room, reason } => rooms::archive(context, caller, *room, reason),
+        Change::Join { room } => rooms::join(context, caller, *room),
+        Change::Leave { room } => rooms::leave(context, caller, *room),
+        Change::Invite { room, user } => rooms::invite(context, caller, *room, *user),
+        Change::Remove { room, user, reason } => rooms::remove(context, caller, *room, *user, reason),
+        Change::SetRole { room, user, role } => rooms::set_role(context, caller, *room, *user, *role),
+        Change::OpenDirect { user } => rooms::open_direct(context, caller, *user),
+        Change::UpdateProfile { display_name } => Ok(accounts::update_profile(caller, display_name)),
+        Change::RevokeSession { session } => accounts::revoke(context, caller, *session),
+    }
+}

@@ -1,0 +1,155 @@
+//! Why an operation was refused or failed.
+
+use std::time::Duration;
+
+use super::ids::RoomId;
+
+/// Why an operation was refused or failed. Texts are for people and say what to do; programs go by the variant, as `ErrorReason`.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are what the texts say")]
+pub enum Error {
+    /// The request, or a frame, cannot be decoded or lacks a required part.
+    #[error("the request is malformed: {0}")]
+    Malformed(String),
+    /// A request or a frame has too many bytes.
+    #[error("the request is larger than {limit} bytes; send less at once")]
+    TooLarge { limit: usize },
+    /// A field's value is not allowed.
+    #[error("{field}: {why}")]
+    InvalidField { field: &'static str, why: String },
+    /// A text has too many bytes.
+    #[error("the text has {len} bytes and at most {limit} are allowed; shorten it or send it in parts")]
+    TextTooLong { len: usize, limit: usize },
+    /// `request_id` is missing or not a UUID.
+    #[error("request_id must be a UUID, made anew for each new intention")]
+    InvalidRequestId,
+    /// The `request_id` was used for something else.
+    #[error("this request_id was used for another request; make a new one for each new intention")]
+    RequestIdReused { room: Option<RoomId>, seq: i64 },
+    /// A page token of another list, or none at all.
+    #[error("page_token is not one that this list gave you for these filters; start again without it")]
+    InvalidPageToken,
+    /// A stream's first frame was not `Hello`, or a later one was.
+    #[error("the first frame of a stream must be Hello, and no later one may be")]
+    HelloExpected,
+
+    /// There is no token.
+    #[error("this needs a login; send the token as metadata `authorization: Bearer TOKEN`")]
+    NotLoggedIn,
+    /// The token's session has ended.
+    #[error("the session has ended or the token is unknown; log in again")]
+    SessionEnded,
+    /// User name or password is wrong: the same for both.
+    #[error("user name or password is wrong")]
+    WrongCredentials,
+    /// Too many failed logins.
+    #[error("too many failed logins; try again in {} s", .retry_after.as_secs().max(1))]
+    TooManyLogins { retry_after: Duration },
+    /// Nobody can sign up.
+    #[error("nobody can sign up here; ask the operator for an account")]
+    RegistrationClosed,
+    /// Signing up needs a valid invitation.
+    #[error("signing up here needs an invitation code; ask the operator for one")]
+    InvalidInvitation,
+    /// The user name is taken.
+    #[error("the user name is taken; choose another")]
+    UserNameTaken,
+    /// The password is not suitable.
+    #[error("{why}")]
+    UnsuitablePassword { why: String, min: usize, max: usize },
+
+    /// No such user.
+    #[error("there is no such user")]
+    UserNotFound,
+    /// No such session of the caller.
+    #[error("you have no such session")]
+    SessionNotFound,
+    /// No such room, or one that the caller may not learn about.
+    #[error("there is no such room")]
+    RoomNotFound,
+    /// No such message that the caller may read.
+    #[error("there is no such message in this room")]
+    MessageNotFound,
+    /// The caller has no such reaction.
+    #[error("you have no such reaction on this message")]
+    ReactionNotFound,
+    /// The user is not in the room.
+    #[error("the user is not in this room")]
+    MemberNotFound,
+
+    /// The room is public and the caller is not in it.
+    #[error("you are not in this room; join it first")]
+    NotAMember,
+    /// The caller's role is too low.
+    #[error("only {needed} may do this")]
+    RoleTooLow { needed: &'static str },
+    /// The caller was removed.
+    #[error("you were removed from this room; someone has to invite you")]
+    InvitationRequired,
+    /// Only the author can edit.
+    #[error("only its author can edit a message")]
+    NotTheAuthor,
+    /// Rooms of this kind do not have this.
+    #[error("{0}")]
+    NotInThisKindOfRoom(&'static str),
+    /// The room is archived.
+    #[error("the room is archived and can only be read")]
+    RoomArchived,
+    /// The last owner cannot go.
+    #[error("you are the last owner; make somebody else an owner first")]
+    LastOwner,
+    /// The message was deleted.
+    #[error("the message was deleted")]
+    MessageDeleted,
+    /// The user is a member already.
+    #[error("already a member of this room")]
+    AlreadyAMember,
+    /// The user is invited already.
+    #[error("already invited to this room")]
+    AlreadyInvited,
+    /// The caller has reacted so already.
+    #[error("you have reacted so already")]
+    AlreadyReacted,
+    /// A public room has the name.
+    #[error("there is a room of this name; choose another name")]
+    RoomNameTaken,
+
+    /// The caller acts faster than allowed.
+    #[error("too fast; try again in {} ms", .retry_after.as_millis().max(1))]
+    RateLimited { retry_after: Duration },
+    /// Too many sends of one stream wait for their answers.
+    #[error("{limit} sends wait for their answers on this stream; read results before sending more")]
+    TooManyUnanswered { limit: usize },
+    /// Too many connections of one user.
+    #[error("you have live streams on {limit} connections already; close one, or open the stream on one of them")]
+    TooManyConnections { limit: usize },
+    /// A queue is full.
+    #[error("the server is busy; try again in a moment")]
+    Busy { retry_after: Duration },
+    /// Something has as many of these as it may.
+    #[error("there are {limit} {what} already, and no more are allowed")]
+    TooMany { what: &'static str, limit: usize },
+    /// A stream's answers were not read.
+    #[error("answers were not read and too many wait; come back, and repeat unanswered requests with their request_id")]
+    SlowReader,
+
+    /// The server is stopping.
+    #[error("the server is stopping; come back in a moment and repeat with the same request_id")]
+    Stopping,
+    /// The commit failed in a way that does not tell whether it happened.
+    #[error("it is unknown whether this was stored; repeat with the same request_id")]
+    OutcomeUnknown,
+    /// The disk is full.
+    #[error("the server's disk is full; nothing was stored")]
+    DiskFull,
+    /// A mistake in the server. The log has the cause.
+    #[error("something went wrong in the server; its log says more")]
+    Internal,
+}
+
+impl Error {
+    /// A field's value is not allowed.
+    pub fn invalid(field: &'static str, why: impl Into<String>) -> Self {
+        Self::InvalidField { field, why: why.into() }
+    }
+}

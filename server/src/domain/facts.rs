@@ -1,0 +1,121 @@
+//! What a command needs to know that the state does not hold: earlier answers, messages, reactions, passwords. Read from the store within the
+//! transaction, for a whole batch at once.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use greffe_api::v1::RoomKind;
+use greffe_api::v1::event_body::Content;
+
+use super::entry::{Aside, Entry};
+use super::ids::{RequestKey, RoomId, UserId};
+
+/// What is to be read.
+#[derive(Debug, Default)]
+pub struct Needs {
+    /// Requests that may have been answered.
+    pub requests: Vec<RequestKey>,
+    /// Messages, by room, number of the room, and seq.
+    pub messages: Vec<(RoomId, i64, i64)>,
+    /// Reactions to a message, by room, number of the room, and seq.
+    pub reactions: Vec<(RoomId, i64, i64)>,
+    /// Password hashes, by user and number of the user.
+    pub passwords: Vec<(UserId, i64)>,
+    /// Read marks, by user, number of the user, room and number of the room.
+    pub read_marks: Vec<(UserId, i64, RoomId, i64)>,
+    /// Rows of the journal.
+    pub rows: Vec<i64>,
+}
+
+/// A row of the journal, as far as a repeated answer needs it.
+#[derive(Debug, Clone)]
+pub struct RowFact {
+    /// Its head's bytes.
+    pub head: Bytes,
+    /// Its salt. None once the body is erased: what was asked can then no longer be compared.
+    pub salt: Option<Vec<u8>>,
+}
+
+/// A request that was answered.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The row that it made.
+    pub index: i64,
+    /// Digest of what it asked, salted with the row's salt.
+    pub digest: [u8; 32],
+    /// The row itself.
+    pub row: RowFact,
+}
+
+/// A message.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageFact {
+    /// Who wrote it.
+    pub author: UserId,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+/// A reaction that stands.
+#[derive(Debug, Clone)]
+pub struct ReactionFact {
+    /// Who reacted.
+    pub user: UserId,
+    /// Seq of the event that added it.
+    pub seq: i64,
+    /// With what.
+    pub emoji: String,
+}
+
+/// What was read, together with what the batch itself added.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Requests that were answered.
+    pub requests: HashMap<RequestKey, Answered>,
+    /// Messages that exist.
+    pub messages: HashMap<(RoomId, i64), MessageFact>,
+    /// Reactions to messages.
+    pub reactions: HashMap<(RoomId, i64), Vec<ReactionFact>>,
+    /// Password hashes.
+    pub passwords: HashMap<UserId, String>,
+    /// Read marks.
+    pub read_marks: HashMap<(UserId, RoomId), i64>,
+    /// Rows of the journal.
+    pub rows: HashMap<i64, RowFact>,
+}
+
+impl Facts {
+    /// Takes in what the batch itself adds, so that later commands of the same batch see it.
+    pub fn note(&mut self, entry: &Entry, row: &RowFact) {
+        let draft = &entry.draft;
+        if let (Some(room), Some(actor)) = (draft.room, draft.actor) {
+            let target = (room, draft.target_seq);
+            match &draft.content {
+                Content::MessagePosted(_) => {
+                    self.messages.insert((room, entry.seq), MessageFact { author: actor, deleted: false });
+                }
+                Content::MessageDeleted(_) => {
+                    if let Some(message) = self.messages.get_mut(&target) {
+                        message.deleted = true;
+                    }
+                }
+                Content::ReactionAdded(added) => {
+                    let reaction = ReactionFact { user: actor, seq: entry.seq, emoji: added.emoji.clone() };
+                    self.reactions.entry(target).or_default().push(reaction);
+                }
+                Content::ReactionRemoved(_) => {
+                    if let (Some(reactions), Some(Aside::TakesBack(seq))) = (self.reactions.get_mut(&target), &draft.aside) {
+                        reactions.retain(|reaction| reaction.seq != *seq);
+                    }
+                }
+                Content::RoomCreated(created) if created.kind() == RoomKind::Direct => {
+                    self.rows.insert(entry.index, row.clone());
+                }
+                _ => {}
+            }
+        }
+        if let (Some(user), Some(Aside::Password(password))) = (draft.subject.user(), &draft.aside) {
+            self.passwords.insert(user, password.clone());
+        }
+    }
+}

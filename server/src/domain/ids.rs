@@ -1,0 +1,259 @@
+//! Random ids, tokens and salts: everything here that must not be guessed or repeated.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ring::digest;
+
+/// Bytes of randomness in an id: 80 bits, so that among 10⁹ ids two are equal with a chance of one in two million. The store refuses a
+/// repeated one.
+const ID_BYTES: usize = 10;
+
+/// Lower-case Crockford base 32: no i, l, o or u, so that ids survive being read aloud.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Fills an array with bytes of the system's random source.
+///
+/// # Panics
+/// If the system has no random source: nothing here would be safe without one.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system's random source works");
+    bytes
+}
+
+/// SHA-256 of `parts`, one after the other.
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+/// Writes bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(nibble), 16).expect("a nibble is a hex digit"));
+        }
+    }
+    text
+}
+
+fn encode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(5) * 8);
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for byte in bytes {
+        bits = (bits << 8) | u32::from(*byte);
+        held += 8;
+        while held >= 5 {
+            held -= 5;
+            text.push(char::from(ALPHABET[((bits >> held) & 31) as usize]));
+        }
+    }
+    if held > 0 {
+        text.push(char::from(ALPHABET[((bits << (5 - held)) & 31) as usize]));
+    }
+    text
+}
+
+fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != (N * 8).div_ceil(5) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    let (mut bits, mut held, mut next) = (0_u32, 0_u32, 0);
+    for symbol in text.bytes() {
+        let value = ALPHABET.iter().position(|known| *known == symbol)?;
+        bits = ((bits << 5) | u32::try_from(value).ok()?) & 0xFFFF;
+        held += 5;
+        if held >= 8 && next < N {
+            held -= 8;
+            bytes[next] = u8::try_from((bits >> held) & 0xFF).ok()?;
+            next += 1;
+        }
+    }
+    // What is left over must be zero, so that an id has one spelling.
+    (bits & ((1 << held) - 1) == 0).then_some(bytes)
+}
+
+/// The text is no id of the expected kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid id")]
+pub struct InvalidId;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; ID_BYTES]);
+
+        impl $name {
+            /// Makes a new one.
+            pub fn random() -> Self {
+                Self(random())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}{}", $prefix, encode(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                text.strip_prefix($prefix).and_then(decode).map(Self).ok_or(InvalidId)
+            }
+        }
+    };
+}
+
+id!(
+    /// A user's id: `u` and 16 symbols.
+    UserId,
+    "u"
+);
+id!(
+    /// A room's id: `r` and 16 symbols.
+    RoomId,
+    "r"
+);
+id!(
+    /// A session's id: `s` and 16 symbols. Not a secret.
+    SessionId,
+    "s"
+);
+
+/// A new epoch: 8 symbols.
+pub fn random_epoch() -> String {
+    encode(&random::<5>())
+}
+
+/// A session's secret. Only its hash is stored.
+pub struct Token([u8; 32]);
+
+impl Token {
+    /// Makes a new one.
+    pub fn random() -> Self {
+        Self(random())
+    }
+
+    /// Reads one from text, as [`Token::reveal`] wrote it.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.strip_prefix("gt_").and_then(decode).map(Self)
+    }
+
+    /// Writes it as text, for its owner alone.
+    pub fn reveal(&self) -> String {
+        format!("gt_{}", encode(&self.0))
+    }
+
+    /// The hash under which the store knows it.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash(sha256(&[&self.0]))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// SHA-256 of a token. A fast hash is enough: tokens are 256 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(..)")
+    }
+}
+
+/// The name that a client gave to an intention, so that repeating it does nothing twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RequestId(uuid::Uuid);
+
+impl RequestId {
+    /// Reads a UUID, with or without hyphens.
+    pub fn parse(text: &str) -> Option<Self> {
+        let known_form = matches!(text.len(), 32 | 36);
+        uuid::Uuid::try_parse(text).ok().filter(|_| known_form).map(Self)
+    }
+
+    /// What the store keeps in its place: it says nothing of the request id, which is in the row's body and can be erased there.
+    pub fn key(&self, user: UserId) -> RequestKey {
+        let hash = sha256(&[b"greffe request", &user.0, self.0.as_bytes()]);
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash[..16]);
+        RequestKey(key)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+/// A user's request id, hashed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RequestKey(pub [u8; 16]);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_id_survives_being_written_and_read(bytes: [u8; ID_BYTES]) {
+            let id = UserId(bytes);
+            prop_assert_eq!(id.to_string().parse::<UserId>(), Ok(id));
+        }
+
+        #[test]
+        fn a_token_has_one_spelling(bytes: [u8; 32], text in "gt_[0-9a-z]{52}") {
+            prop_assert_eq!(Token::parse(&Token(bytes).reveal()).map(|token| token.0), Some(bytes));
+            if let Some(token) = Token::parse(&text) {
+                prop_assert_eq!(token.reveal(), text);
+            }
+        }
+
+        #[test]
+        fn any_text_can_be_tried_as_an_id(text: String) {
+            let _ = text.parse::<RoomId>();
+            let _ = Token::parse(&text);
+            let _ = RequestId::parse(&text);
+        }
+    }
+
+    #[test]
+    fn an_id_of_another_kind_is_refused() {
+        let user = UserId::random().to_string();
+        assert_eq!(user.parse::<RoomId>(), Err(InvalidId));
+        assert_eq!(user.len(), 17);
+    }
+
+    #[test]
+    fn request_ids_of_different_users_have_different_keys() {
+        let request = RequestId::parse("0f8fad5b-d9cb-469f-a165-70867728950e").unwrap();
+        assert_ne!(request.key(UserId([1; 10])), request.key(UserId([2; 10])));
+        assert_eq!(RequestId::parse("0F8FAD5BD9CB469FA16570867728950E"), Some(request));
+        assert_eq!(RequestId::parse("{0f8fad5b-d9cb-469f-a165-70867728950e}"), None);
+    }
+}

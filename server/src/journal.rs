@@ -1,0 +1,54 @@
+//! The journal: everything that happens is one row, in one order, in one tree, durable before anybody sees it.
+//!
+//! [`writer::Writer`] alone appends. Everyone else holds a [`writer::Journal`], which hands commands to it, and reads the state from a
+//! [`View`].
+
+pub mod event;
+pub mod tree;
+pub mod writer;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+
+use crate::domain::entry::Entry;
+use crate::domain::state::State;
+
+/// An event that is on disk.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The event.
+    pub entry: Entry,
+    /// Its bytes as an element of a list of events: tag, length, event. Encoded once, sent to everyone.
+    pub element: Bytes,
+}
+
+/// Who is told of events once they are on disk, on the writer's thread, in the order of their indices.
+pub trait Publish: Send + 'static {
+    /// Takes a batch. Must not block.
+    fn publish(&self, batch: &[Committed]);
+    /// Notes that sessions were used.
+    fn touch(&self, sessions: &[(crate::domain::ids::SessionId, crate::domain::clock::Micros)]);
+}
+
+/// The state as everyone may see it: of the events that are on disk.
+#[derive(Debug, Clone)]
+pub struct View(Arc<RwLock<State>>);
+
+impl View {
+    /// Starts with `state`.
+    pub fn new(state: State) -> Self {
+        Self(Arc::new(RwLock::new(state)))
+    }
+
+    /// Looks at the state. Keep it short: the writer waits.
+    pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        // A panic while the state was changed cannot leave it half changed in a way that matters: the process stops then.
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the state. Only the publisher does.
+    pub(crate) fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,162 @@
+//! The bytes of an event: made once, then stored, sent and exported as they are.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use greffe_api::v1::event_body::Content;
+use greffe_api::v1::{BodyState, EventBody, EventHead};
+use prost::Message;
+use prost::encoding::{encode_varint, encoded_len_varint};
+
+use super::tree::{Hash, leaf_hash};
+use crate::domain::decide::timestamp;
+use crate::domain::entry::{Entry, Subject, kind};
+use crate::domain::ids::{random, sha256};
+
+/// Tag of a length-delimited field 1: `Event.head`, and the list of events in `Events` and `ListEventsResponse`.
+const TAG_1: u8 = 0x0A;
+/// Tag of a length-delimited field 2: `Event.body`.
+const TAG_2: u8 = 0x12;
+/// Tag of a varint field 3: `Event.body_state`.
+const TAG_3: u8 = 0x18;
+
+/// An event's two parts, as stored.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The bytes of the head.
+    pub head: Bytes,
+    /// The bytes of the body.
+    pub body: Bytes,
+    /// The salt in the body.
+    pub salt: [u8; 16],
+    /// The head's leaf in the tree.
+    pub leaf: Hash,
+}
+
+/// Encodes an event with a fresh salt.
+pub fn encode(entry: &Entry) -> Parts {
+    let salt = random::<16>();
+    let draft = &entry.draft;
+    let body = EventBody {
+        salt: Bytes::copy_from_slice(&salt),
+        request_id: entry.request.map(|request| request.to_string()).unwrap_or_default(),
+        content: Some(draft.content.clone()),
+    }
+    .encode_to_vec();
+    let head = EventHead {
+        index: entry.index,
+        time: Some(timestamp(entry.time)),
+        room_id: draft.room.map(|room| room.to_string()).unwrap_or_default(),
+        seq: entry.seq,
+        kind: kind(&draft.content).into(),
+        actor_id: draft.actor.map(|actor| actor.to_string()).unwrap_or_default(),
+        subject_id: match draft.subject {
+            Subject::None => String::new(),
+            Subject::User(user) => user.to_string(),
+            Subject::Session(session) => session.to_string(),
+        },
+        target_seq: draft.target_seq,
+        commitment: Bytes::copy_from_slice(&commitment(&body)),
+    }
+    .encode_to_vec();
+    let leaf = leaf_hash(&head);
+    Parts { head: head.into(), body: body.into(), salt, leaf }
+}
+
+/// The commitment to a body.
+pub fn commitment(body: &[u8]) -> Hash {
+    sha256(&[body])
+}
+
+/// Bytes of a field of `len` bytes with a tag of one byte.
+fn field_len(len: usize) -> usize {
+    1 + encoded_len_varint(len as u64) + len
+}
+
+/// Writes an event as an element of a list of events.
+///
+/// `body` is none where members may not see it; `state` then says why, and is 0 otherwise.
+pub fn put_element(out: &mut BytesMut, head: &[u8], body: Option<&[u8]>, state: BodyState) {
+    let body_len = body.map_or(0, |body| field_len(body.len()));
+    let state_len = if state == BodyState::Unspecified { 0 } else { 2 };
+    let event_len = field_len(head.len()) + body_len + state_len;
+    out.reserve(field_len(event_len));
+    out.put_u8(TAG_1);
+    encode_varint(event_len as u64, out);
+    out.put_u8(TAG_1);
+    encode_varint(head.len() as u64, out);
+    out.put_slice(head);
+    if let Some(body) = body {
+        out.put_u8(TAG_2);
+        encode_varint(body.len() as u64, out);
+        out.put_slice(body);
+    }
+    if state != BodyState::Unspecified {
+        out.put_u8(TAG_3);
+        encode_varint(u64::from((state as i32).unsigned_abs()), out);
+    }
+}
+
+/// An event with its body, as an element of a list of events.
+pub fn element(head: &[u8], body: &[u8]) -> Bytes {
+    let mut out = BytesMut::new();
+    put_element(&mut out, head, Some(body), BodyState::Unspecified);
+    out.freeze()
+}
+
+/// Reads a stored head. None if it is none: the database was damaged.
+pub fn decode_head(head: &[u8]) -> Option<EventHead> {
+    EventHead::decode(head).ok()
+}
+
+/// Reads a stored body. None if it is none: the database was damaged.
+pub fn decode_body(body: &[u8]) -> Option<EventBody> {
+    EventBody::decode(body).ok()
+}
+
+/// Reads what a stored body says.
+pub fn decode_content(body: &[u8]) -> Option<Content> {
+    decode_body(body)?.content
+}
+
+#[cfg(test)]
+mod tests {
+    use greffe_api::v1::{Event, Events, MessagePosted};
+
+    use super::*;
+    use crate::domain::entry::Draft;
+    use crate::domain::ids::{RequestId, RoomId, UserId};
+
+    fn entry() -> Entry {
+        let posted = MessagePosted { text: "secret words".into(), mentioned_user_ids: Vec::new() };
+        Entry {
+            index: 7,
+            time: 1_700_000_000_123_456,
+            seq: 3,
+            request: RequestId::parse("0f8fad5b-d9cb-469f-a165-70867728950e"),
+            draft: Draft::in_room(RoomId::random(), UserId::random(), Content::MessagePosted(posted)).on(2),
+        }
+    }
+
+    #[test]
+    fn an_element_is_what_a_list_of_events_holds() {
+        let parts = encode(&entry());
+        let mut out = BytesMut::from(&element(&parts.head, &parts.body)[..]);
+        put_element(&mut out, &parts.head, None, BodyState::Deleted);
+        let events = Events::decode(out.freeze()).unwrap();
+        let whole = Event {
+            head: decode_head(&parts.head),
+            body: decode_body(&parts.body),
+            body_state: BodyState::Unspecified.into(),
+        };
+        let bare = Event { head: decode_head(&parts.head), body: None, body_state: BodyState::Deleted.into() };
+        assert_eq!(events.events, [whole, bare]);
+    }
+
+    #[test]
+    fn the_head_commits_to_the_body_and_says_nothing_of_it() {
+        let (first, second) = (encode(&entry()), encode(&entry()));
+        assert_eq!(decode_head(&first.head).unwrap().commitment, commitment(&first.body).to_vec());
+        assert_ne!(first.salt, second.salt);
+        assert_ne!(commitment(&first.body), commitment(&second.body));
+        assert!(!first.head.windows(6).any(|window| window == b"secret" || window == b"0f8fad"));
+    }
+}

@@ -1,0 +1,125 @@
+//! The journal's Merkle tree, in the form of RFC 6962 section 2.1.
+//!
+//! Only its right edge is held: the roots of the full subtrees that the leaves so far fall into, largest first. That is enough to append and to
+//! compute the root.
+
+use crate::domain::ids::sha256;
+
+/// A hash of the tree.
+pub type Hash = [u8; 32];
+
+/// The hash of a leaf.
+pub fn leaf_hash(head: &[u8]) -> Hash {
+    sha256(&[&[0], head])
+}
+
+/// The hash of a node.
+fn node_hash(left: &Hash, right: &Hash) -> Hash {
+    sha256(&[&[1], left, right])
+}
+
+/// The right edge of a tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edge {
+    size: u64,
+    roots: Vec<Hash>,
+}
+
+/// Stored bytes that are no edge of a tree of that size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stored edge of the tree does not fit its size")]
+pub struct InvalidEdge;
+
+impl Edge {
+    /// Reads an edge as [`Edge::to_bytes`] wrote it.
+    pub fn from_bytes(size: u64, bytes: &[u8]) -> Result<Self, InvalidEdge> {
+        let (roots, rest) = bytes.as_chunks::<32>();
+        if !rest.is_empty() || roots.len() != size.count_ones() as usize {
+            return Err(InvalidEdge);
+        }
+        Ok(Self { size, roots: roots.to_vec() })
+    }
+
+    /// The hashes, one after the other.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.roots.concat()
+    }
+
+    /// How many leaves there are.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Appends a leaf.
+    pub fn push(&mut self, leaf: Hash) {
+        let mut root = leaf;
+        // Every 1 at the end of the size is a full subtree that this leaf completes to one of twice its size.
+        for _ in 0..self.size.trailing_ones() {
+            let left = self.roots.pop().expect("there is a root for every 1 of the size");
+            root = node_hash(&left, &root);
+        }
+        self.roots.push(root);
+        self.size += 1;
+    }
+
+    /// The root of the tree. Of an empty one: SHA-256 of nothing.
+    pub fn root(&self) -> Hash {
+        let mut roots = self.roots.iter().rev();
+        let Some(last) = roots.next() else { return sha256(&[]) };
+        roots.fold(*last, |right, left| node_hash(left, &right))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::ids::hex;
+
+    /// The definition, word for word.
+    fn root_by_definition(leaves: &[Vec<u8>]) -> Hash {
+        match leaves {
+            [] => sha256(&[]),
+            [leaf] => leaf_hash(leaf),
+            _ => {
+                let mut split = 1;
+                while split * 2 < leaves.len() {
+                    split *= 2;
+                }
+                node_hash(&root_by_definition(&leaves[..split]), &root_by_definition(&leaves[split..]))
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_edge_has_the_root_of_the_definition(leaves in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..200)) {
+            let mut edge = Edge::default();
+            for leaf in &leaves {
+                edge.push(leaf_hash(leaf));
+            }
+            prop_assert_eq!(edge.root(), root_by_definition(&leaves));
+            prop_assert_eq!(Edge::from_bytes(edge.size(), &edge.to_bytes()), Ok(edge));
+        }
+
+        #[test]
+        fn any_bytes_can_be_tried_as_an_edge(size: u64, bytes: Vec<u8>) {
+            let _ = Edge::from_bytes(size, &bytes);
+        }
+    }
+
+    #[test]
+    fn roots_are_those_of_certificate_transparency() {
+        // The reference vectors of RFC 6962 implementations (`MerkleTreeTest` of certificate-transparency).
+        let leaves: [&[u8]; 3] = [b"", b"\x00", b"\x10"];
+        let mut edge = Edge::default();
+        assert_eq!(hex(&edge.root()), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        edge.push(leaf_hash(leaves[0]));
+        assert_eq!(hex(&edge.root()), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
+        edge.push(leaf_hash(leaves[1]));
+        assert_eq!(hex(&edge.root()), "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125");
+        edge.push(leaf_hash(leaves[2]));
+        assert_eq!(hex(&edge.root()), "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77");
+    }
+}

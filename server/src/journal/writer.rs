@@ -1,0 +1,441 @@
+//! The writer: the one place where anything is appended.
+//!
+//! It takes whatever has queued up, decides each command against the state that the ones before it lead to, writes and commits the whole batch as
+//! one transaction, and only then publishes and answers. There is no timer: while one batch is being synced to the disk, the next one gathers.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::event::{self, Parts};
+use super::{Committed, Publish};
+use crate::domain::clock::{Micros, StepWatch};
+use crate::domain::command::{Command, Outcome, Receipt};
+use crate::domain::decide::{Answer, Context, Decision, Overwrite, Rules, decide};
+use crate::domain::entry::{Aside, Entry};
+use crate::domain::error::Error;
+use crate::domain::facts::{Answered, Facts, Needs, RowFact};
+use crate::domain::ids::SessionId;
+use crate::domain::state::{State, Touched};
+use crate::journal::tree::{Edge, leaf_hash};
+use crate::store::{Appender, Head, NewRequest, RoomWrite, Row, StoreError, Writes};
+use crate::telemetry;
+
+/// Commands that are committed at once, at most.
+const BATCH: usize = 1024;
+/// Commands that may wait for the writer.
+const QUEUE: usize = 8192;
+/// How long a call waits for a place in the queue.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// After which a refused client may try again.
+const BUSY: Duration = Duration::from_millis(200);
+
+/// Who gets the answer. Whatever must be woken for it is returned, and woken once the whole batch is answered.
+pub type Reply = Box<dyn FnOnce(Result<Outcome, Error>) -> Option<std::task::Waker> + Send>;
+
+struct Pending {
+    command: Command,
+    reply: Option<Reply>,
+}
+
+/// Hands commands to the writer.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    queue: mpsc::Sender<Pending>,
+}
+
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending").finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Makes the queue: this end, and the writer's.
+    pub fn new() -> (Self, Commands) {
+        let (queue, commands) = mpsc::channel(QUEUE);
+        (Self { queue }, Commands(commands))
+    }
+
+    /// Has a command decided and, unless it is refused, stored.
+    pub async fn append(&self, command: Command) -> Result<Outcome, Error> {
+        let (answer, answered) = oneshot::channel();
+        let reply: Reply = Box::new(move |outcome| {
+            let _ = answer.send(outcome);
+            None
+        });
+        let place = match tokio::time::timeout(PATIENCE, self.queue.reserve()).await {
+            Ok(Ok(place)) => place,
+            Ok(Err(_)) => return Err(Error::Stopping),
+            Err(_) => return Err(Error::Busy { retry_after: BUSY }),
+        };
+        place.send(Pending { command, reply: Some(reply) });
+        // The writer answers every command that it takes; if it died, nobody knows how far it came.
+        answered.await.unwrap_or(Err(Error::OutcomeUnknown))
+    }
+
+    /// Has a command decided without waiting: `reply` gets the answer. In the order of calls.
+    pub fn enqueue(&self, command: Command, reply: Reply) -> Result<(), Error> {
+        self.try_send(Pending { command, reply: Some(reply) })
+    }
+
+    /// Has a command decided whose answer interests nobody, unless the writer is busy.
+    pub fn note(&self, command: Command) {
+        if self.try_send(Pending { command, reply: None }).is_err() {
+            tracing::debug!("Left out a note for the journal, because its queue is full");
+        }
+    }
+
+    fn try_send(&self, pending: Pending) -> Result<(), Error> {
+        self.queue.try_send(pending).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Busy { retry_after: BUSY },
+            mpsc::error::TrySendError::Closed(_) => Error::Stopping,
+        })
+    }
+}
+
+/// The writer's end of the queue.
+#[derive(Debug)]
+pub struct Commands(mpsc::Receiver<Pending>);
+
+/// Why the writer stopped for good.
+#[derive(Debug, thiserror::Error)]
+pub enum WriterError {
+    /// A commit or a write failed below the database: it is unknown what is on the disk.
+    #[error("writing the journal failed, and it is unknown how much of the last batch is on the disk; the next start will tell")]
+    Unknown(#[source] StoreError),
+    /// The state could not be read again after a failed batch.
+    #[error("the state could not be read again after a failed batch")]
+    Reload(#[source] StoreError),
+}
+
+/// Appends to the journal.
+#[derive(Debug)]
+pub struct Writer<A, P> {
+    appender: A,
+    publisher: P,
+    rules: Rules,
+    state: State,
+    edge: Edge,
+    clock: StepWatch,
+    /// Commands of the writer's own that go first in the next batch.
+    first: Vec<Command>,
+}
+
+/// A batch that is being decided.
+#[derive(Default)]
+struct Batch {
+    facts: Facts,
+    writes: Writes,
+    committed: Vec<Committed>,
+    touched: BTreeSet<Touched>,
+    used: Vec<(SessionId, Micros)>,
+    answers: Vec<Result<Outcome, Error>>,
+}
+
+impl<A: Appender, P: Publish> Writer<A, P> {
+    /// Takes over a journal in the state that the store holds.
+    pub fn new(appender: A, publisher: P, rules: Rules, state: State, head: Head) -> Self {
+        let (clock, step) = StepWatch::start(head.time);
+        let first = step.map(|step| Command::ClockStepped { expected: step.expected, observed: step.observed });
+        Self { appender, publisher, rules, state, edge: head.edge, clock, first: first.into_iter().collect() }
+    }
+
+    /// Begins an empty journal.
+    pub async fn found(&mut self, journal_id: &str, server_version: &str) -> Result<(), WriterError> {
+        let command = Command::Found { journal_id: journal_id.into(), server_version: server_version.into() };
+        let mut founding = vec![Pending { command, reply: None }];
+        self.commit(&mut founding).await
+    }
+
+    /// The state as the writer has it.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Appends until every [`Journal`] is gone, or until writing fails.
+    pub async fn run(mut self, mut commands: Commands) -> Result<(), WriterError> {
+        let mut waiting = Vec::with_capacity(BATCH);
+        while commands.0.recv_many(&mut waiting, BATCH).await > 0 {
+            let outcome = self.commit(&mut waiting).await;
+            if let Err(error) = outcome {
+                // Who waits in the queue has certainly not been stored, but what comes next would be: nothing comes next.
+                commands.0.close();
+                while let Some(pending) = commands.0.recv().await {
+                    answer(pending.reply, Err(Error::Stopping));
+                }
+                return Err(error);
+            }
+        }
+        if let Err(error) = self.appender.settle().await {
+            tracing::warn!(%error, "The write-ahead log was not moved into the database; the next start does it");
+        }
+        Ok(())
+    }
+
+    /// Commits what waits, and answers. Leaves `waiting` empty.
+    async fn commit(&mut self, waiting: &mut Vec<Pending>) -> Result<(), WriterError> {
+        let (now, step) = self.clock.read();
+        if let Some(step) = step {
+            tracing::warn!(expected = step.expected, observed = step.observed, "The machine's clock was stepped");
+            self.first.push(Command::ClockStepped { expected: step.expected, observed: step.observed });
+        }
+        let own = std::mem::take(&mut self.first).into_iter().map(|command| Pending { command, reply: None });
+        let mut batch: Vec<Pending> = own.collect();
+        batch.append(waiting);
+
+        match self.try_batch(&batch, now).await {
+            Ok(decided) => {
+                self.finish(batch, decided);
+                return Ok(());
+            }
+            Err(error) => self.recover(&error, &mut batch).await?,
+        }
+        // What is left failed together, without anything being wrong with the disk: one of them is to blame, and costs only itself.
+        for pending in batch {
+            let one = std::slice::from_ref(&pending);
+            match self.try_batch(one, now).await {
+                Ok(decided) => self.finish(vec![pending], decided),
+                Err(error) => {
+                    let mut alone = vec![pending];
+                    self.recover(&error, &mut alone).await?;
+                    for pending in alone {
+                        tracing::error!(%error, "A command could not be stored");
+                        answer(pending.reply, Err(Error::Internal));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After a failed batch: forgets it, and answers it if that is possible for all at once; otherwise leaves it in `batch`.
+    async fn recover(&mut self, error: &StoreError, batch: &mut Vec<Pending>) -> Result<(), WriterError> {
+        let answer_all = |batch: &mut Vec<Pending>, why: fn() -> Error| {
+            for pending in batch.drain(..) {
+                answer(pending.reply, Err(why()));
+            }
+        };
+        if let StoreError::Io(text) = error {
+            // An fsync that failed must not be tried again: the kernel may have dropped the pages and call the next one a success.
+            answer_all(batch, || Error::OutcomeUnknown);
+            return Err(WriterError::Unknown(StoreError::Io(text.clone())));
+        }
+        tracing::warn!(%error, commands = batch.len(), "A batch was not stored");
+        let rolled_back = self.appender.roll_back().await;
+        let loaded = match rolled_back {
+            Ok(()) => self.appender.load().await,
+            Err(error) => Err(error),
+        };
+        match loaded {
+            Ok((state, head)) => (self.state, self.edge) = (state, head.edge),
+            Err(error) => {
+                answer_all(batch, || Error::OutcomeUnknown);
+                return Err(WriterError::Reload(error));
+            }
+        }
+        match error {
+            StoreError::Full => answer_all(batch, || Error::DiskFull),
+            StoreError::Locked => answer_all(batch, || Error::Busy { retry_after: BUSY }),
+            StoreError::Io(_) | StoreError::Database(_) | StoreError::Closed => {}
+        }
+        Ok(())
+    }
+
+    /// Decides, writes and commits a batch. On an error nothing of it is stored, unless it is [`StoreError::Io`].
+    async fn try_batch(&mut self, batch: &[Pending], now: Micros) -> Result<Batch, StoreError> {
+        let started = Instant::now();
+        for entry in self.appender.begin(self.state.size).await? {
+            self.state.apply(&entry);
+        }
+        let mut needs = Needs::default();
+        for pending in batch {
+            pending.command.add_needs(&self.state, &mut needs);
+        }
+        let facts = self.appender.find(&needs).await?;
+        let mut decided = Batch { facts, answers: Vec::with_capacity(batch.len()), ..Batch::default() };
+        // The clock may stand behind the newest row; the journal's time does not go back.
+        let now = now.max(self.state.time);
+        for pending in batch {
+            let answer = self.decide_one(&pending.command, now, &mut decided);
+            decided.answers.push(answer);
+        }
+        self.complete(&mut decided);
+        if decided.writes.is_empty() {
+            self.appender.roll_back().await?;
+            return Ok(decided);
+        }
+        self.appender.write(&decided.writes).await?;
+        self.appender.commit().await?;
+        telemetry::appended(decided.writes.rows.len(), started.elapsed());
+        Ok(decided)
+    }
+
+    /// Decides one command, and applies what it leads to to the writer's own state.
+    fn decide_one(&mut self, command: &Command, now: Micros, batch: &mut Batch) -> Result<Outcome, Error> {
+        let context = Context { state: &self.state, facts: &batch.facts, rules: &self.rules, now };
+        let Decision { drafts, overwrite, answer } = decide(&context, command)?;
+        let request = match command {
+            Command::Change { request, .. } => Some(*request),
+            _ => None,
+        };
+        let mut receipt = None;
+        for draft in drafts {
+            let (place, row) = self.append(Entry { index: self.state.size, time: now, seq: 0, request, draft }, batch);
+            if receipt.is_none() {
+                remember(command, &place, row, now, batch);
+                receipt = Some(place);
+            }
+        }
+        if let Some(overwrite) = overwrite {
+            self.overwrite(overwrite, now, batch);
+        }
+        match answer {
+            Answer::Receipt => receipt.map(Outcome::Stored).ok_or(Error::Internal),
+            Answer::Earlier { index, remember: is_new } => {
+                let row = batch.facts.rows.get(&index).cloned().ok_or(Error::Internal)?;
+                let receipt = receipt_of(&row, index).ok_or(Error::Internal)?;
+                if is_new {
+                    remember(command, &receipt, row, now, batch);
+                }
+                Ok(Outcome::Stored(receipt))
+            }
+            Answer::LoggedIn { user, session } => Ok(Outcome::LoggedIn { user, session, time: now }),
+            Answer::Ended(count) => Ok(Outcome::Ended(count)),
+            Answer::Read(seq) => Ok(Outcome::Read(seq)),
+            Answer::Done => Ok(Outcome::Done),
+        }
+    }
+
+    /// Gives an event its place, encodes it, and takes it into state, tree and batch.
+    fn append(&mut self, mut entry: Entry, batch: &mut Batch) -> (Receipt, RowFact) {
+        if let Some(room) = entry.draft.room {
+            entry.seq = self.state.room(room).map_or(0, |room| room.head_seq) + 1;
+        }
+        let Parts { head, body, salt, leaf } = event::encode(&entry);
+        self.edge.push(leaf);
+        batch.touched.extend(self.state.apply(&entry));
+        let fact = RowFact { head: head.clone(), salt: Some(salt.to_vec()) };
+        batch.facts.note(&entry, &fact);
+        if let (Some(Aside::Password(password)), Some(user)) = (&entry.draft.aside, entry.draft.subject.user())
+            && let Some(user) = self.state.user(user)
+        {
+            batch.writes.passwords.push((user.no, password.clone()));
+        }
+        let receipt = Receipt { index: entry.index, room: entry.draft.room, seq: entry.seq, time: entry.time, leaf };
+        batch.committed.push(Committed { entry: entry.clone(), element: event::element(&head, &body) });
+        let user_no = |id| self.state.user(id).map(|user| user.no);
+        batch.writes.rows.push(Row {
+            room: entry.draft.room.and_then(|room| self.state.room(room)).map(|room| room.no),
+            actor: entry.draft.actor.and_then(user_no),
+            mentioned: mentioned(&entry).filter_map(|id| user_no(id.parse().ok()?)).collect(),
+            entry,
+            head,
+            body,
+            leaf,
+        });
+        (receipt, fact)
+    }
+
+    fn overwrite(&mut self, overwrite: Overwrite, now: Micros, batch: &mut Batch) {
+        match overwrite {
+            Overwrite::ReadMark { user, room, seq } => {
+                batch.facts.read_marks.insert((user, room), seq);
+                let numbers = self.state.user(user).zip(self.state.room(room)).map(|(user, room)| (user.no, room.no));
+                batch.writes.read_marks.extend(numbers.map(|(user, room)| (user, room, seq)));
+            }
+            Overwrite::Used { session } => {
+                self.state.touch(session, now);
+                batch.used.push((session, now));
+                batch.writes.used.extend(self.state.session(session).map(|session| (session.no, now)));
+            }
+            Overwrite::ForgetRequests(before) => {
+                batch.writes.forget_requests = Some(before);
+                self.rules.rate.prune();
+            }
+        }
+    }
+
+    /// Brings the derived tables to the state that the batch leads to.
+    fn complete(&self, batch: &mut Batch) {
+        let writes = &mut batch.writes;
+        let user_no = |id| self.state.user(id).map(|user| user.no);
+        for touched in &batch.touched {
+            match *touched {
+                Touched::User(id) => writes.users.extend(self.state.user(id).cloned()),
+                Touched::Room(id) => writes.rooms.extend(self.state.room(id).map(|room| RoomWrite {
+                    room: room.without_members(),
+                    direct: room.direct.and_then(|(a, b)| user_no(a).zip(user_no(b))),
+                })),
+                Touched::Member(room, user) => {
+                    let numbers = self.state.room(room).zip(user_no(user));
+                    writes.members.extend(numbers.map(|(room, no)| (room.no, no, room.members.get(&user).copied())));
+                }
+                Touched::Session(id) => {
+                    let session = self.state.session(id);
+                    writes.sessions.extend(session.and_then(|session| Some((user_no(session.user)?, session.clone()))));
+                }
+                Touched::SessionGone(no) => writes.sessions_gone.push(no),
+            }
+        }
+        if !writes.rows.is_empty() {
+            writes.head = Some(Head { edge: self.edge.clone(), time: self.state.time });
+        }
+    }
+
+    /// After the commit: publishes, answers, and wakes everyone who has got something, in this order.
+    fn finish(&self, batch: Vec<Pending>, decided: Batch) {
+        self.publisher.publish(&decided.committed);
+        self.publisher.touch(&decided.used);
+        let replies = batch.into_iter().zip(decided.answers);
+        let wakers: Vec<_> = replies.filter_map(|(pending, outcome)| pending.reply.and_then(|reply| reply(outcome))).collect();
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+}
+
+impl Writes {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+            && self.requests.is_empty()
+            && self.read_marks.is_empty()
+            && self.used.is_empty()
+            && self.forget_requests.is_none()
+    }
+}
+
+fn answer(reply: Option<Reply>, outcome: Result<Outcome, Error>) {
+    if let Some(waker) = reply.and_then(|reply| reply(outcome)) {
+        waker.wake();
+    }
+}
+
+/// Notes the answer to a member's change, under its request id.
+fn remember(command: &Command, receipt: &Receipt, row: RowFact, now: Micros, batch: &mut Batch) {
+    let Command::Change { caller, request, change } = command else { return };
+    let key = request.key(caller.user);
+    let digest = change.digest(row.salt.as_deref().unwrap_or_default());
+    batch.writes.requests.push(NewRequest { key, index: receipt.index, digest, time: now });
+    batch.facts.rows.insert(receipt.index, row.clone());
+    batch.facts.requests.insert(key, Answered { index: receipt.index, digest, row });
+}
+
+/// The receipt of a row that is stored already.
+fn receipt_of(row: &RowFact, index: i64) -> Option<Receipt> {
+    let head = event::decode_head(&row.head)?;
+    let time = head.time.as_ref().map_or(0, crate::domain::decide::from_timestamp);
+    Some(Receipt { index, room: head.room_id.parse().ok(), seq: head.seq, time, leaf: leaf_hash(&row.head) })
+}
+
+/// The ids of the users whom an event mentions.
+fn mentioned(entry: &Entry) -> impl Iterator<Item = &String> {
+    use greffe_api::v1::event_body::Content;
+    let ids: &[String] = match &entry.draft.content {
+        Content::MessagePosted(posted) => &posted.mentioned_user_ids,
+        Content::MessageEdited(edited) => &edited.mentioned_user_ids,
+        _ => &[],
+    };
+    ids.iter()
+}

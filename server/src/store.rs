@@ -1,0 +1,231 @@
+//! The store: the one seam between the journal and a database.
+//!
+//! It has the shape that both engines need. An [`Appender`] is the one connection of a node that writes: it begins a batch by taking the
+//! database's write lock (on PostgreSQL: the one row `journal_head`) and is told what others appended since, reads the [`Facts`] that the
+//! batch needs, writes what was decided, and commits. A [`Reader`] reads, many at a time. Rules are not here: the writer decides.
+
+pub mod schema;
+pub mod sqlite;
+
+use std::future::Future;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::domain::clock::Micros;
+use crate::domain::entry::Entry;
+use crate::domain::facts::{Facts, Needs};
+use crate::domain::ids::{RequestKey, RoomId};
+use crate::domain::state::{Member, Room, Session, State, User};
+use crate::journal::tree::{Edge, Hash};
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full; nothing was changed.
+    #[error("the disk is full")]
+    Full,
+    /// Somebody else holds the database; nothing was changed.
+    #[error("the database is locked by another process")]
+    Locked,
+    /// Reading or writing failed below the database.
+    #[error("reading or writing the database failed: {0}")]
+    Io(String),
+    /// The database holds what it cannot hold, or refused a statement.
+    #[error("the database refused: {0}")]
+    Database(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// The head of the journal.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The tree's edge, and the number of rows.
+    pub edge: Edge,
+    /// The time of the newest row.
+    pub time: Micros,
+}
+
+/// What does not change while a server runs.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// 128 random bits, in hex.
+    pub journal_id: String,
+    /// Changes with each restore from a backup.
+    pub epoch: String,
+}
+
+/// An event to store.
+#[derive(Debug)]
+pub struct Row {
+    /// The event.
+    pub entry: Entry,
+    /// The number of its room.
+    pub room: Option<i64>,
+    /// The number of its actor.
+    pub actor: Option<i64>,
+    /// The numbers of the users whom it mentions.
+    pub mentioned: Vec<i64>,
+    /// The bytes of its head.
+    pub head: Bytes,
+    /// The bytes of its body.
+    pub body: Bytes,
+    /// Its leaf.
+    pub leaf: Hash,
+}
+
+/// A request that is answered now.
+#[derive(Debug)]
+pub struct NewRequest {
+    /// Its hashed id.
+    pub key: RequestKey,
+    /// The row that answers it.
+    pub index: i64,
+    /// Digest of what it asked.
+    pub digest: [u8; 32],
+    /// When.
+    pub time: Micros,
+}
+
+/// What a batch writes.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "the fields are the tables")]
+pub struct Writes {
+    pub rows: Vec<Row>,
+    pub requests: Vec<NewRequest>,
+    /// Accounts; the password's hash is there if it changed.
+    pub users: Vec<User>,
+    /// Password hashes, by number of the user.
+    pub passwords: Vec<(i64, String)>,
+    pub rooms: Vec<RoomWrite>,
+    /// Places, by number of the room and of the user; none: no more.
+    pub members: Vec<(i64, i64, Option<Member>)>,
+    /// Sessions, with the number of the user.
+    pub sessions: Vec<(i64, Session)>,
+    /// Numbers of sessions that are no more.
+    pub sessions_gone: Vec<i64>,
+    /// Read marks, by number of the user and of the room.
+    pub read_marks: Vec<(i64, i64, i64)>,
+    /// When sessions were used, by number.
+    pub used: Vec<(i64, Micros)>,
+    /// Requests that were answered before are forgotten.
+    pub forget_requests: Option<Micros>,
+    pub head: Option<Head>,
+}
+
+/// A room as it stands after a batch.
+#[derive(Debug)]
+pub struct RoomWrite {
+    /// The room, without its members.
+    pub room: Room,
+    /// The numbers of a direct room's two people.
+    pub direct: Option<(i64, i64)>,
+}
+
+/// The connection that appends.
+pub trait Appender: Send + 'static {
+    /// Begins a batch, and tells what others appended since the journal had `known` rows.
+    fn begin(&mut self, known: i64) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+    /// Reads what the batch needs to know.
+    fn find(&mut self, needs: &Needs) -> impl Future<Output = Result<Facts, StoreError>> + Send;
+    /// Writes what was decided.
+    fn write(&mut self, writes: &Writes) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Makes it durable. [`StoreError::Io`] leaves it unknown whether it is.
+    fn commit(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Ends a batch that is not to be written.
+    fn roll_back(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Reads the whole state, outside a batch.
+    fn load(&mut self) -> impl Future<Output = Result<(State, Head), StoreError>> + Send;
+    /// Moves what was committed into the main file, before the connection is closed.
+    fn settle(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Whether and why a body is withheld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Currency {
+    /// It is current.
+    Current,
+    /// A later edit replaced it.
+    Replaced,
+    /// Its message was deleted.
+    Deleted,
+}
+
+/// An event of a room, as stored.
+#[derive(Debug, Clone)]
+pub struct RoomEvent {
+    /// Its seq.
+    pub seq: i64,
+    /// The bytes of its head.
+    pub head: Bytes,
+    /// The bytes of its body; none once erased.
+    pub body: Option<Bytes>,
+    /// Whether members may see the body.
+    pub currency: Currency,
+}
+
+/// A message of a room, as stored.
+#[derive(Debug, Clone)]
+pub struct RoomMessage {
+    /// The head of the event that posted it.
+    pub posted: Bytes,
+    /// Head and body of the event with the current text; none if it was deleted.
+    pub current: Option<(Bytes, Option<Bytes>)>,
+    /// Bodies of the reactions that stand, with their heads, oldest first.
+    pub reactions: Vec<(Bytes, Bytes)>,
+}
+
+/// Which part of a room's history to read.
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    /// The number of the room.
+    pub room: i64,
+    /// The first seq that may be read.
+    pub first: i64,
+    /// The last seq that may be read.
+    pub last: i64,
+    /// Events at most.
+    pub limit: usize,
+    /// Bytes at which a page ends, after at least one event.
+    pub bytes: usize,
+    /// Whether the newest ones of the range are read, not the oldest.
+    pub newest: bool,
+}
+
+/// What somebody has not read of a room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Up to where they have read.
+    pub read_seq: i64,
+    /// Messages of others after that, counted up to 1,000.
+    pub messages: i32,
+    /// Those that mention them, counted up to 1,000.
+    pub mentions: i32,
+}
+
+/// A place of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The room.
+    pub room: RoomId,
+    /// The number of the room.
+    pub room_no: i64,
+    /// The seq.
+    pub seq: i64,
+}
+
+/// What everyone reads with.
+pub trait Reader: Send + Sync + 'static {
+    /// Events of a room, ascending.
+    fn events(&self, range: Range) -> BoxFuture<'_, Result<Vec<RoomEvent>, StoreError>>;
+    /// Messages of a room, ascending.
+    fn messages(&self, range: Range) -> BoxFuture<'_, Result<Vec<RoomMessage>, StoreError>>;
+    /// Messages at places, in that order; what is no message, or was deleted, is left out.
+    fn messages_at(&self, places: Vec<Place>) -> BoxFuture<'_, Result<Vec<RoomMessage>, StoreError>>;
+    /// What a user has not read of rooms, given by number and first readable seq, in that order.
+    fn unread(&self, user: i64, rooms: Vec<(i64, i64)>) -> BoxFuture<'_, Result<Vec<Unread>, StoreError>>;
+    /// The hash of a user's password.
+    fn password(&self, user: i64) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
+}

@@ -1,0 +1,124 @@
+//! The tables, as Diesel sees them. `migrations/` says what the columns mean.
+
+diesel::table! {
+    journal (idx) {
+        idx -> BigInt,
+        head -> Binary,
+        body -> Nullable<Binary>,
+        leaf -> Binary,
+    }
+}
+
+diesel::table! {
+    journal_head (one) {
+        one -> Integer,
+        size -> BigInt,
+        time -> BigInt,
+        edge -> Binary,
+        epoch -> Text,
+        journal_id -> Text,
+    }
+}
+
+diesel::table! {
+    user (no) {
+        no -> BigInt,
+        id -> Text,
+        name -> Text,
+        display_name -> Text,
+        password -> Text,
+        created -> BigInt,
+    }
+}
+
+diesel::table! {
+    session (no) {
+        no -> BigInt,
+        id -> Text,
+        user -> BigInt,
+        token -> Binary,
+        created -> BigInt,
+        used -> BigInt,
+        seen -> BigInt,
+    }
+}
+
+diesel::table! {
+    room (no) {
+        no -> BigInt,
+        id -> Text,
+        kind -> Integer,
+        name -> Text,
+        topic -> Text,
+        history -> Integer,
+        created -> BigInt,
+        archived -> Nullable<BigInt>,
+        head_seq -> BigInt,
+        direct_a -> Nullable<BigInt>,
+        direct_b -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    member (room, user) {
+        room -> BigInt,
+        user -> BigInt,
+        role -> Integer,
+        since -> BigInt,
+        first_seq -> BigInt,
+        barred -> Bool,
+    }
+}
+
+diesel::table! {
+    read_mark (user, room) {
+        user -> BigInt,
+        room -> BigInt,
+        seq -> BigInt,
+    }
+}
+
+diesel::table! {
+    room_event (room, seq) {
+        room -> BigInt,
+        seq -> BigInt,
+        idx -> BigInt,
+        kind -> Integer,
+        actor -> BigInt,
+        target -> BigInt,
+        state -> Integer,
+        current -> BigInt,
+    }
+}
+
+diesel::table! {
+    reaction (room, target, seq) {
+        room -> BigInt,
+        target -> BigInt,
+        seq -> BigInt,
+        idx -> BigInt,
+    }
+}
+
+diesel::table! {
+    mention (user, room, seq) {
+        user -> BigInt,
+        room -> BigInt,
+        seq -> BigInt,
+    }
+}
+
+diesel::table! {
+    request (no) {
+        no -> BigInt,
+        key -> Binary,
+        idx -> BigInt,
+        digest -> Binary,
+        time -> BigInt,
+    }
+}
+
+diesel::joinable!(room_event -> journal (idx));
+diesel::joinable!(reaction -> journal (idx));
+diesel::joinable!(request -> journal (idx));
+diesel::allow_tables_to_appear_in_same_query!(journal, room_event, reaction, request, mention, member, user, room);

@@ -1,0 +1,73 @@
+//! The connection that appends.
+
+use std::future::{Future, ready};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+
+use super::{derive, find, load};
+use crate::domain::entry::Entry;
+use crate::domain::facts::{Facts, Needs};
+use crate::domain::state::State;
+use crate::store::{Appender, Head, Identity, StoreError, Writes};
+
+/// Appends to SQLite. Its futures are ready at once: they run on the writer's own thread, which may block.
+pub struct SqliteAppender {
+    connection: SqliteConnection,
+}
+
+impl std::fmt::Debug for SqliteAppender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SqliteAppender")
+    }
+}
+
+impl SqliteAppender {
+    pub(super) fn new(connection: SqliteConnection) -> Self {
+        Self { connection }
+    }
+
+    /// Who this journal is; made with its first start.
+    pub fn identity(&mut self) -> Result<Identity, StoreError> {
+        load::identity(&mut self.connection)
+    }
+
+    /// The newest rows, ascending, for the check at start.
+    pub fn newest_rows(&mut self, count: i64) -> Result<Vec<load::StoredRow>, StoreError> {
+        load::newest_rows(&mut self.connection, count)
+    }
+}
+
+impl Appender for SqliteAppender {
+    fn begin(&mut self, _known: i64) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send {
+        // The data directory is locked: nobody else appends.
+        ready(self.connection.batch_execute("BEGIN IMMEDIATE").map(|()| Vec::new()).map_err(Into::into))
+    }
+
+    fn find(&mut self, needs: &Needs) -> impl Future<Output = Result<Facts, StoreError>> + Send {
+        ready(find::facts(&mut self.connection, needs))
+    }
+
+    fn write(&mut self, writes: &Writes) -> impl Future<Output = Result<(), StoreError>> + Send {
+        ready(derive::write(&mut self.connection, writes))
+    }
+
+    fn commit(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        ready(self.connection.batch_execute("COMMIT").map_err(Into::into))
+    }
+
+    fn roll_back(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        // Some errors end the transaction by themselves; then nothing is left to roll back.
+        ready(self.connection.batch_execute("ROLLBACK").or_else(|error| {
+            if error.to_string().contains("no transaction is active") { Ok(()) } else { Err(error.into()) }
+        }))
+    }
+
+    fn load(&mut self) -> impl Future<Output = Result<(State, Head), StoreError>> + Send {
+        ready(load::state(&mut self.connection))
+    }
+
+    fn settle(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        ready(self.connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE);").map_err(Into::into))
+    }
+}

@@ -1,0 +1,84 @@
+//! Reads, within the transaction, what a batch needs to know. Each statement is prepared once and found again by its shape, so a batch of a
+//! thousand commands costs a thousand look-ups in an index, and no parsing.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use diesel::prelude::*;
+use greffe_api::v1::event_body::Content;
+use greffe_api::v1::{BodyState, EventKind};
+
+use crate::domain::facts::{Answered, Facts, MessageFact, Needs, ReactionFact, RowFact};
+use crate::domain::ids::UserId;
+use crate::journal::event::{decode_body, decode_content, decode_head};
+use crate::store::StoreError;
+use crate::store::schema::{journal, reaction, read_mark, request, room_event, user};
+
+pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<Facts, StoreError> {
+    let mut facts = Facts::default();
+    for key in &needs.requests {
+        let found: Option<(i64, Vec<u8>)> =
+            request::table.filter(request::key.eq(&key.0[..])).select((request::idx, request::digest)).first(connection).optional()?;
+        let Some((index, digest)) = found else { continue };
+        let digest = digest.try_into().map_err(|_| StoreError::Database("a request's digest has not 32 bytes".into()))?;
+        let Some(row) = row(connection, index)? else { continue };
+        facts.rows.insert(index, row.clone());
+        facts.requests.insert(*key, Answered { index, digest, row });
+    }
+    let mut authors = HashMap::new();
+    for (room, no, seq) in &needs.messages {
+        let found: Option<(i64, i32)> = room_event::table
+            .find((no, seq))
+            .filter(room_event::kind.eq(EventKind::MessagePosted as i32))
+            .select((room_event::actor, room_event::state))
+            .first(connection)
+            .optional()?;
+        let Some((actor, state)) = found else { continue };
+        let Some(author) = user_id(connection, &mut authors, actor)? else { continue };
+        facts.messages.insert((*room, *seq), MessageFact { author, deleted: state == BodyState::Deleted as i32 });
+    }
+    for (room, no, target) in &needs.reactions {
+        let found: Vec<(i64, Vec<u8>, Option<Vec<u8>>)> = reaction::table
+            .inner_join(journal::table)
+            .filter(reaction::room.eq(no).and(reaction::target.eq(target)))
+            .order(reaction::seq)
+            .select((reaction::seq, journal::head, journal::body))
+            .load(connection)?;
+        let reactions = found.into_iter().filter_map(|(seq, head, body)| {
+            let Some(Content::ReactionAdded(added)) = decode_content(&body?) else { return None };
+            Some(ReactionFact { user: decode_head(&head)?.actor_id.parse().ok()?, seq, emoji: added.emoji })
+        });
+        facts.reactions.insert((*room, *target), reactions.collect());
+    }
+    for (id, no) in &needs.passwords {
+        let password: Option<String> = user::table.find(no).select(user::password).first(connection).optional()?;
+        facts.passwords.extend(password.map(|password| (*id, password)));
+    }
+    for (id, no, room, room_no) in &needs.read_marks {
+        let seq: Option<i64> = read_mark::table.find((no, room_no)).select(read_mark::seq).first(connection).optional()?;
+        facts.read_marks.extend(seq.map(|seq| ((*id, *room), seq)));
+    }
+    for index in &needs.rows {
+        facts.rows.extend(row(connection, *index)?.map(|row| (*index, row)));
+    }
+    Ok(facts)
+}
+
+fn row(connection: &mut SqliteConnection, index: i64) -> Result<Option<RowFact>, StoreError> {
+    let found: Option<(Vec<u8>, Option<Vec<u8>>)> =
+        journal::table.find(index).select((journal::head, journal::body)).first(connection).optional()?;
+    Ok(found.map(|(head, body)| RowFact {
+        head: Bytes::from(head),
+        salt: body.and_then(|body| decode_body(&body)).map(|body| body.salt.to_vec()),
+    }))
+}
+
+fn user_id(connection: &mut SqliteConnection, known: &mut HashMap<i64, UserId>, no: i64) -> Result<Option<UserId>, StoreError> {
+    if let Some(id) = known.get(&no) {
+        return Ok(Some(*id));
+    }
+    let id: Option<String> = user::table.find(no).select(user::id).first(connection).optional()?;
+    let id = id.and_then(|id| id.parse().ok());
+    known.extend(id.map(|id| (no, id)));
+    Ok(id)
+}

@@ -1,0 +1,183 @@
+//! Reads the whole state at start, and whenever a batch has to be forgotten.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use diesel::prelude::*;
+use greffe_api::v1::event_body::Content;
+use greffe_api::v1::{HistoryVisibility, RoomKind};
+
+use crate::domain::entry::peer_ip;
+use crate::domain::ids::{RoomId, TokenHash, UserId, hex, random, random_epoch};
+use crate::domain::state::{Member, Role, Room, Session, State, User};
+use crate::journal::event::decode_content;
+use crate::journal::tree::Edge;
+use crate::store::schema::{journal, journal_head, member, room, session, user};
+use crate::store::{Head, Identity, StoreError};
+
+/// A row of the journal, as stored.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are the columns")]
+pub struct StoredRow {
+    pub index: i64,
+    pub head: Bytes,
+    pub body: Option<Bytes>,
+    pub leaf: Bytes,
+}
+
+fn wrong(what: &str) -> StoreError {
+    StoreError::Database(format!("{what} cannot be read"))
+}
+
+/// How the table `member` writes a role.
+pub(super) fn role_number(role: Role) -> i32 {
+    match role {
+        Role::Removed => 0,
+        Role::Invited => 1,
+        Role::Member => 2,
+        Role::Moderator => 3,
+        Role::Owner => 4,
+    }
+}
+
+fn role(number: i32) -> Result<Role, StoreError> {
+    [Role::Removed, Role::Invited, Role::Member, Role::Moderator, Role::Owner]
+        .into_iter()
+        .find(|role| role_number(*role) == number)
+        .ok_or_else(|| wrong("a member's role"))
+}
+
+/// Who this journal is. Makes the one row of `journal_head` if there is none.
+pub(crate) fn identity(connection: &mut SqliteConnection) -> Result<Identity, StoreError> {
+    let found: Option<(String, String)> =
+        journal_head::table.select((journal_head::journal_id, journal_head::epoch)).first(connection).optional()?;
+    if let Some((journal_id, epoch)) = found {
+        return Ok(Identity { journal_id, epoch });
+    }
+    let identity = Identity { journal_id: hex(&random::<16>()), epoch: random_epoch() };
+    diesel::insert_into(journal_head::table)
+        .values((
+            journal_head::one.eq(1),
+            journal_head::size.eq(0),
+            journal_head::time.eq(0),
+            journal_head::edge.eq(Vec::new()),
+            journal_head::epoch.eq(&identity.epoch),
+            journal_head::journal_id.eq(&identity.journal_id),
+        ))
+        .execute(connection)?;
+    Ok(identity)
+}
+
+type JournalRow = (i64, Vec<u8>, Option<Vec<u8>>, Vec<u8>);
+
+fn stored_row((index, head, body, leaf): JournalRow) -> StoredRow {
+    StoredRow { index, head: head.into(), body: body.map(Bytes::from), leaf: leaf.into() }
+}
+
+/// The newest rows, ascending.
+pub(super) fn newest_rows(connection: &mut SqliteConnection, count: i64) -> Result<Vec<StoredRow>, StoreError> {
+    let mut rows: Vec<JournalRow> = journal::table.order(journal::idx.desc()).limit(count).load(connection)?;
+    rows.reverse();
+    Ok(rows.into_iter().map(stored_row).collect())
+}
+
+/// Rows from `first` on, ascending.
+pub(crate) fn rows_from(connection: &mut SqliteConnection, first: i64, count: i64) -> Result<Vec<StoredRow>, StoreError> {
+    let rows: Vec<JournalRow> = journal::table.filter(journal::idx.ge(first)).order(journal::idx).limit(count).load(connection)?;
+    Ok(rows.into_iter().map(stored_row).collect())
+}
+
+/// Reads the state from its tables.
+pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), StoreError> {
+    let (size, time, edge): (i64, i64, Vec<u8>) =
+        journal_head::table.select((journal_head::size, journal_head::time, journal_head::edge)).first(connection)?;
+    let leaves = u64::try_from(size).map_err(|_| wrong("the journal's size"))?;
+    let edge = Edge::from_bytes(leaves, &edge).map_err(|error| StoreError::Database(error.to_string()))?;
+    let mut state = State { size, time, ..State::default() };
+
+    let users = users(connection, &mut state)?;
+    let rooms = rooms(connection, &mut state, &users)?;
+    let members: Vec<(i64, i64, i32, i64, i64, bool)> = member::table.load(connection)?;
+    for (in_room, person, number, since, first_seq, barred) in members {
+        let place = Member { role: role(number)?, since, first_seq, barred };
+        let found = rooms.get(&in_room).zip(users.get(&person));
+        let (in_room, person) = found.ok_or_else(|| wrong("whose place in a room it is"))?;
+        state.load_member(*in_room, *person, place);
+    }
+    sessions(connection, &mut state, &users)?;
+    Ok((state, Head { edge, time }))
+}
+
+fn users(connection: &mut SqliteConnection, state: &mut State) -> Result<HashMap<i64, UserId>, StoreError> {
+    let mut users = HashMap::new();
+    let found: Vec<(i64, String, String, String, i64)> =
+        user::table.select((user::no, user::id, user::name, user::display_name, user::created)).load(connection)?;
+    for (no, id, name, display_name, created) in found {
+        let id = id.parse().map_err(|_| wrong("a user's id"))?;
+        users.insert(no, id);
+        state.load_user(User { no, id, name, display_name, created });
+    }
+    Ok(users)
+}
+
+type RoomRow = (i64, String, i32, String, String, i32, i64, Option<i64>, i64, Option<i64>, Option<i64>);
+
+fn rooms(
+    connection: &mut SqliteConnection,
+    state: &mut State,
+    users: &HashMap<i64, UserId>,
+) -> Result<HashMap<i64, RoomId>, StoreError> {
+    let mut rooms = HashMap::new();
+    let found: Vec<RoomRow> = room::table.load(connection)?;
+    for (no, id, kind, name, topic, history, created, archived, head_seq, a, b) in found {
+        let id = id.parse().map_err(|_| wrong("a room's id"))?;
+        let person = |no: Option<i64>| no.and_then(|no| users.get(&no)).copied();
+        rooms.insert(no, id);
+        state.load_room(Room {
+            no,
+            id,
+            kind: RoomKind::try_from(kind).map_err(|_| wrong("a room's kind"))?,
+            name,
+            topic,
+            history: HistoryVisibility::try_from(history).map_err(|_| wrong("a room's history"))?,
+            created,
+            archived,
+            head_seq,
+            direct: person(a).zip(person(b)),
+            members: HashMap::new(),
+            member_count: 0,
+        });
+    }
+    Ok(rooms)
+}
+
+fn sessions(connection: &mut SqliteConnection, state: &mut State, users: &HashMap<i64, UserId>) -> Result<(), StoreError> {
+    let found: Vec<(i64, String, i64, Vec<u8>, i64, i64, i64)> = session::table.load(connection)?;
+    for (no, id, owner, token, created, used, seen) in found {
+        // Address and client are in bodies, which can be erased, and nowhere else.
+        let mut content = |index: i64| -> Result<Option<Content>, StoreError> {
+            let body: Option<Option<Vec<u8>>> = journal::table.find(index).select(journal::body).first(connection).optional()?;
+            Ok(body.flatten().and_then(|body| decode_content(&body)))
+        };
+        let (client, login_address) = match content(no)? {
+            Some(Content::LoggedIn(login)) => (login.client.clone(), peer_ip(login.peer.as_ref())),
+            _ => (String::new(), None),
+        };
+        let address = match if seen == no { None } else { content(seen)? } {
+            Some(Content::SessionSeen(seen)) => peer_ip(seen.peer.as_ref()),
+            _ => login_address,
+        };
+        state.load_session(Session {
+            no,
+            id: id.parse().map_err(|_| wrong("a session's id"))?,
+            user: *users.get(&owner).ok_or_else(|| wrong("whose session it is"))?,
+            token: TokenHash(token.try_into().map_err(|_| wrong("a session's token"))?),
+            created,
+            used,
+            address,
+            seen_index: seen,
+            client,
+        });
+    }
+    Ok(())
+}

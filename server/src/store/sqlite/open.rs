@@ -1,0 +1,153 @@
+//! Opening a database: what it must be, and what is refused.
+
+use std::path::{Path, PathBuf};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::migration::{MigrationSource, MigrationVersion};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use diesel::sqlite::Sqlite;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+
+use super::SqliteAppender;
+use super::pool::SqliteReader;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// The first release without a bug of the write-ahead log that can corrupt a database.
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+/// `PRAGMA application_id` of our databases: "gref".
+const APPLICATION_ID: i64 = 0x6772_6566;
+/// Bytes up to which the whole file is checked at start. Larger ones are checked by `greffe-server check`, and their newest rows at start.
+const QUICK_CHECK_BYTES: u64 = 64 << 20;
+
+/// Why a database is not opened.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are what the texts say")]
+pub enum OpenError {
+    /// The SQLite that was linked is too old.
+    #[error("this binary was linked with SQLite {found}, which can corrupt databases; build it with the bundled one (3.51.3 or newer)")]
+    OldSqlite { found: String },
+    /// The file is a database of another program.
+    #[error("{path} is a database of another program; choose another data directory with --data-dir")]
+    Foreign { path: PathBuf },
+    /// The database was used by a newer release.
+    #[error("{path} was used by a newer release (its migration {migration} is unknown to this one); run that release, or a newer one")]
+    Newer { path: PathBuf, migration: String },
+    /// The database is damaged.
+    #[error("{path} is damaged ({why}); restore it from a backup, and look at what is left with `greffe-server check`")]
+    Damaged { path: PathBuf, why: String },
+    /// There is no database.
+    #[error("{path} does not exist; name the directory of a server with --data-dir")]
+    Missing { path: PathBuf },
+    /// It could not be opened.
+    #[error("{path} cannot be opened: {why}")]
+    Unusable { path: PathBuf, why: String },
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Opened {
+    /// The connection that appends.
+    pub appender: SqliteAppender,
+    /// What everyone reads with.
+    pub reader: SqliteReader,
+}
+
+#[derive(QueryableByName)]
+struct TextRow {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+#[derive(QueryableByName)]
+struct NumberRow {
+    #[diesel(sql_type = BigInt)]
+    value: i64,
+}
+
+/// Opens or makes the database at `path`, brings its schema up to date, and starts `readers` threads that read.
+pub fn open(path: &Path, readers: usize) -> Result<Opened, OpenError> {
+    let existed = path.exists();
+    let mut connection = connect(path)?;
+    verify(&mut connection, path)?;
+    connection.run_pending_migrations(MIGRATIONS).map_err(|error| damaged(path, &error))?;
+    // What an earlier process left in the log goes into the file before anyone is answered.
+    connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE);").map_err(|error| damaged(path, &error))?;
+    if existed && std::fs::metadata(path).is_ok_and(|file| file.len() <= QUICK_CHECK_BYTES) {
+        quick_check(&mut connection, path)?;
+    }
+    let reader = SqliteReader::start(path, readers).map_err(|error| unusable(path, &error))?;
+    Ok(Opened { appender: SqliteAppender::new(connection), reader })
+}
+
+/// Opens a database to look at it, without changing its schema.
+pub fn open_for_check(path: &Path) -> Result<SqliteConnection, OpenError> {
+    if !path.exists() {
+        return Err(OpenError::Missing { path: path.into() });
+    }
+    let mut connection = connect(path)?;
+    verify(&mut connection, path)?;
+    quick_check(&mut connection, path)?;
+    Ok(connection)
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> OpenError {
+    OpenError::Unusable { path: path.into(), why: error.to_string() }
+}
+
+fn damaged(path: &Path, error: &dyn std::fmt::Display) -> OpenError {
+    OpenError::Damaged { path: path.into(), why: error.to_string() }
+}
+
+fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let text = path.to_str().ok_or_else(|| unusable(path, &"the path is not UTF-8"))?;
+    let mut connection = SqliteConnection::establish(text).map_err(|error| unusable(path, &error))?;
+    connection
+        .batch_execute(
+            // FULL: every commit is on the disk before it returns. With group commit it costs what NORMAL does.
+            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;
+             PRAGMA journal_size_limit = 67108864;",
+        )
+        .map_err(|error| damaged(path, &error))?;
+    Ok(connection)
+}
+
+/// Refuses what is not ours to open.
+fn verify(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let damaged = |error: diesel::result::Error| damaged(path, &error);
+    let found: TextRow = diesel::sql_query("SELECT sqlite_version() AS value").get_result(connection).map_err(damaged)?;
+    let mut numbers = found.value.split('.').map(|number| number.parse().unwrap_or(0));
+    let mut number = || numbers.next().unwrap_or(0);
+    if (number(), number(), number()) < OLDEST_SQLITE {
+        return Err(OpenError::OldSqlite { found: found.value });
+    }
+    let tables: NumberRow = diesel::sql_query("SELECT count(*) AS value FROM sqlite_schema").get_result(connection).map_err(damaged)?;
+    if tables.value == 0 {
+        return Ok(());
+    }
+    let id: NumberRow =
+        diesel::sql_query("SELECT application_id AS value FROM pragma_application_id").get_result(connection).map_err(damaged)?;
+    if id.value != APPLICATION_ID {
+        return Err(OpenError::Foreign { path: path.into() });
+    }
+    let applied = connection.applied_migrations().map_err(|error| self::damaged(path, &error))?;
+    let known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).map_err(|error| unusable(path, &error))?;
+    let is_known = |version: &MigrationVersion<'_>| known.iter().any(|known| known.name().version() == *version);
+    match applied.iter().find(|version| !is_known(version)) {
+        Some(migration) => Err(OpenError::Newer { path: path.into(), migration: migration.to_string() }),
+        None => Ok(()),
+    }
+}
+
+fn quick_check(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let found: Vec<TextRow> = diesel::sql_query("SELECT quick_check AS value FROM pragma_quick_check(10)")
+        .load(connection)
+        .map_err(|error| damaged(path, &error))?;
+    match found.first() {
+        Some(row) if row.value == "ok" => Ok(()),
+        Some(row) => Err(damaged(path, &row.value)),
+        None => Err(damaged(path, &"the check of the file told nothing")),
+    }
+}

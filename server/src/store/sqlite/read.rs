@@ -1,0 +1,162 @@
+//! What everyone reads: history, messages, unread counts.
+
+use bytes::Bytes;
+use diesel::connection::DefaultLoadingMode;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use greffe_api::v1::{BodyState, EventKind};
+
+use crate::store::schema::{journal, reaction, read_mark, room_event, user};
+use crate::store::{Currency, Place, Range, RoomEvent, RoomMessage, StoreError, Unread};
+
+/// Reactions of a message that are listed.
+const REACTIONS: i64 = 100;
+/// What a message costs a page beyond its text, about.
+const MESSAGE_BYTES: usize = 256;
+
+fn currency(state: i32) -> Currency {
+    if state == BodyState::Unspecified as i32 {
+        Currency::Current
+    } else if state == BodyState::Replaced as i32 {
+        Currency::Replaced
+    } else {
+        Currency::Deleted
+    }
+}
+
+fn limit(range: Range) -> i64 {
+    i64::try_from(range.limit).unwrap_or(i64::MAX)
+}
+
+type EventRow = (i64, i32, Vec<u8>, Option<Vec<u8>>);
+
+pub(super) fn events(connection: &mut SqliteConnection, range: Range) -> Result<Vec<RoomEvent>, StoreError> {
+    let query = room_event::table
+        .inner_join(journal::table)
+        .filter(room_event::room.eq(range.room).and(room_event::seq.ge(range.first)).and(room_event::seq.le(range.last)))
+        .select((room_event::seq, room_event::state, journal::head, journal::body))
+        .limit(limit(range));
+    if range.newest {
+        let rows = query.order(room_event::seq.desc()).load_iter::<EventRow, DefaultLoadingMode>(connection)?;
+        let mut found = page(rows, range.bytes)?;
+        found.reverse();
+        Ok(found)
+    } else {
+        page(query.order(room_event::seq.asc()).load_iter::<EventRow, DefaultLoadingMode>(connection)?, range.bytes)
+    }
+}
+
+/// Takes rows until they have so many bytes: read one by one, so that a page of large texts ends at its limit and not at a multiple of it.
+fn page(rows: impl Iterator<Item = QueryResult<EventRow>>, limit: usize) -> Result<Vec<RoomEvent>, StoreError> {
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    for row in rows {
+        let (seq, state, head, body) = row?;
+        bytes += head.len() + body.as_ref().map_or(0, Vec::len);
+        if bytes > limit && !found.is_empty() {
+            break;
+        }
+        found.push(RoomEvent { seq, head: head.into(), body: body.map(Bytes::from), currency: currency(state) });
+    }
+    Ok(found)
+}
+
+/// Where a message is: its seq, its row, the row of its current text, and whether members may see that of `row`.
+type Spot = (i64, i64, i64, i32);
+
+pub(super) fn messages(connection: &mut SqliteConnection, range: Range) -> Result<Vec<RoomMessage>, StoreError> {
+    let query = room_event::table
+        .filter(room_event::room.eq(range.room).and(room_event::seq.ge(range.first)).and(room_event::seq.le(range.last)))
+        .filter(room_event::kind.eq(EventKind::MessagePosted as i32))
+        .select((room_event::seq, room_event::idx, room_event::current, room_event::state))
+        .limit(limit(range));
+    let spots: Vec<Spot> = if range.newest {
+        query.order(room_event::seq.desc()).load(connection)?
+    } else {
+        query.order(room_event::seq.asc()).load(connection)?
+    };
+    let mut found = Vec::with_capacity(spots.len());
+    let mut bytes = 0;
+    for spot in spots {
+        let message = message(connection, range.room, spot)?;
+        bytes += MESSAGE_BYTES + message.current.as_ref().and_then(|(_, body)| body.as_ref()).map_or(0, Bytes::len);
+        if bytes > range.bytes && !found.is_empty() {
+            break;
+        }
+        found.push(message);
+    }
+    if range.newest {
+        found.reverse();
+    }
+    Ok(found)
+}
+
+pub(super) fn messages_at(connection: &mut SqliteConnection, places: &[Place]) -> Result<Vec<RoomMessage>, StoreError> {
+    let mut found = Vec::with_capacity(places.len());
+    for place in places {
+        let spot: Option<Spot> = room_event::table
+            .find((place.room_no, place.seq))
+            .filter(room_event::kind.eq(EventKind::MessagePosted as i32))
+            .select((room_event::seq, room_event::idx, room_event::current, room_event::state))
+            .first(connection)
+            .optional()?;
+        if let Some(spot) = spot.filter(|(_, _, _, state)| currency(*state) != Currency::Deleted) {
+            found.push(message(connection, place.room_no, spot)?);
+        }
+    }
+    Ok(found)
+}
+
+fn message(connection: &mut SqliteConnection, room: i64, (seq, index, current, state): Spot) -> Result<RoomMessage, StoreError> {
+    let posted: Vec<u8> = journal::table.find(index).select(journal::head).first(connection)?;
+    let current = if currency(state) == Currency::Deleted {
+        None
+    } else {
+        let (head, body): (Vec<u8>, Option<Vec<u8>>) =
+            journal::table.find(current).select((journal::head, journal::body)).first(connection)?;
+        Some((head.into(), body.map(Bytes::from)))
+    };
+    let reactions: Vec<(Vec<u8>, Option<Vec<u8>>)> = reaction::table
+        .inner_join(journal::table)
+        .filter(reaction::room.eq(room).and(reaction::target.eq(seq)))
+        .order(reaction::seq)
+        .limit(REACTIONS)
+        .select((journal::head, journal::body))
+        .load(connection)?;
+    let reactions = reactions.into_iter().filter_map(|(head, body)| Some((head.into(), body?.into()))).collect();
+    Ok(RoomMessage { posted: posted.into(), current, reactions })
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
+pub(super) fn unread(connection: &mut SqliteConnection, person: i64, rooms: &[(i64, i64)]) -> Result<Vec<Unread>, StoreError> {
+    // Counted up to 1,000, so that a room that somebody never reads costs no more than that.
+    const MESSAGES: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM room_event
+        WHERE room = ?1 AND seq > ?2 AND kind = 10 AND actor <> ?3 AND state <> 2 LIMIT 1000)";
+    const MENTIONS: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM mention m JOIN room_event e ON e.room = m.room AND e.seq = m.seq
+        WHERE m.user = ?3 AND m.room = ?1 AND m.seq > ?2 AND e.actor <> ?3 LIMIT 1000)";
+    let mut all = Vec::with_capacity(rooms.len());
+    for (in_room, first_seq) in rooms {
+        let read_seq: i64 =
+            read_mark::table.find((person, in_room)).select(read_mark::seq).first(connection).optional()?.unwrap_or(0);
+        let after = read_seq.max(first_seq - 1);
+        let mut count = |query: &str| -> Result<i32, StoreError> {
+            let count: Count = diesel::sql_query(query)
+                .bind::<BigInt, _>(in_room)
+                .bind::<BigInt, _>(after)
+                .bind::<BigInt, _>(person)
+                .get_result(connection)?;
+            Ok(i32::try_from(count.n).unwrap_or(i32::MAX))
+        };
+        all.push(Unread { read_seq, messages: count(MESSAGES)?, mentions: count(MENTIONS)? });
+    }
+    Ok(all)
+}
+
+pub(super) fn password(connection: &mut SqliteConnection, no: i64) -> Result<Option<String>, StoreError> {
+    Ok(user::table.find(no).select(user::password).first(connection).optional()?)
+}
