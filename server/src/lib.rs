@@ -1,1 +1,17 @@
+//! The Greffe server: a self-hosted chat server that keeps the record. `ARCHITECTURE.md` has the map.
 
+pub mod check;
+pub mod config;
+pub mod domain;
+pub mod edge;
+pub mod grpc;
+pub mod journal;
+pub mod lifecycle;
+pub mod limiter;
+pub mod live;
+pub mod passwords;
+pub mod search;
+pub mod store;
+pub mod telemetry;
+
+pub use lifecycle::{Server, StartError};

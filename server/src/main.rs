@@ -1,1 +1,91 @@
-fn main(){}
+//! The server's binary: arguments, configuration, logs, run.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use greffe_server::check::check;
+use greffe_server::config::{Args, Command, Config, Loaded};
+use greffe_server::{Server, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Refused or failed; of `check`: tampered.
+const FAILED: u8 = 1;
+/// Wrong usage: the configuration.
+const USAGE: u8 = 2;
+/// What was to be read cannot be.
+const UNREADABLE: u8 = 6;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let loaded = match Config::load(&args, std::env::vars_os()) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(&error.into(), USAGE),
+    };
+    match args.command {
+        Some(Command::Config { example }) => print(&if example { Config::example() } else { loaded.to_toml() }),
+        Some(Command::Check { json }) => run_check(&loaded, json),
+        None => match run(loaded) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, FAILED),
+        },
+    }
+}
+
+/// Writes to standard output. A reader that has gone is no failure.
+fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.into(), FAILED),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        // An error that only passes another one on has its text.
+        if !text.ends_with(&cause) {
+            text.push_str(if text.is_empty() { "error: " } else { ": " });
+            text.push_str(&cause);
+        }
+    }
+    let _ = writeln!(std::io::stderr(), "{text}");
+    ExitCode::from(code)
+}
+
+fn run_check(loaded: &Loaded, json: bool) -> ExitCode {
+    match check(&loaded.config.data_dir) {
+        Ok(report) if json => print(&serde_json::to_string(&report).expect("a report is plain data")),
+        Ok(report) => print(&format!(
+            "size  {}\nroot  {}\nepoch {}\nThe journal and everything derived from it are in order.",
+            report.size, report.root, report.epoch
+        )),
+        Err(error) => {
+            let code = if error.is_tampered() { FAILED } else { UNREADABLE };
+            if json {
+                print(&serde_json::json!({ "ok": false, "tampered": error.is_tampered(), "problem": error.to_string() }).to_string());
+            }
+            fail(&error.into(), code)
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(loaded: Loaded) -> anyhow::Result<()> {
+    telemetry::init(&loaded.config.log)?;
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+    let server = Server::bind(loaded.config).await?;
+    print(&format!("ready grpc={}", server.local_addr()));
+    let outcome = server
+        .run(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+        .await;
+    Ok(outcome?)
+}

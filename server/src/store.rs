@@ -214,18 +214,35 @@ pub struct Place {
     pub room_no: i64,
     /// The seq.
     pub seq: i64,
+    /// The row with the text that is expected to be current.
+    pub current: i64,
+}
+
+/// What a row does to the texts of messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextChange {
+    /// The row.
+    pub index: i64,
+    /// The number of the room.
+    pub room: i64,
+    /// The message's seq.
+    pub seq: i64,
+    /// Its text from now on; none: it is gone.
+    pub text: Option<String>,
 }
 
 /// What everyone reads with.
 pub trait Reader: Send + Sync + 'static {
     /// Events of a room, ascending.
     fn events(&self, range: Range) -> BoxFuture<'_, Result<Vec<RoomEvent>, StoreError>>;
-    /// Messages of a room, ascending.
-    fn messages(&self, range: Range) -> BoxFuture<'_, Result<Vec<RoomMessage>, StoreError>>;
-    /// Messages at places, in that order; what is no message, or was deleted, is left out.
+    /// Messages of a room, ascending, and whether there are more of them in the range.
+    fn messages(&self, range: Range) -> BoxFuture<'_, Result<(Vec<RoomMessage>, bool), StoreError>>;
+    /// Messages at places, in that order; those whose text is no longer the expected one are left out.
     fn messages_at(&self, places: Vec<Place>) -> BoxFuture<'_, Result<Vec<RoomMessage>, StoreError>>;
     /// What a user has not read of rooms, given by number and first readable seq, in that order.
     fn unread(&self, user: i64, rooms: Vec<(i64, i64)>) -> BoxFuture<'_, Result<Vec<Unread>, StoreError>>;
+    /// What the rows from `first` on, at most `count`, do to texts, and the number of the first row after them.
+    fn text_changes(&self, first: i64, count: i64) -> BoxFuture<'_, Result<(Vec<TextChange>, i64), StoreError>>;
     /// The hash of a user's password.
     fn password(&self, user: i64) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
 }

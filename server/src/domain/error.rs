@@ -33,6 +33,10 @@ pub enum Error {
     #[error("the first frame of a stream must be Hello, and no later one may be")]
     HelloExpected,
 
+    /// There is no such method, or it does not take what was sent (a compressed message).
+    #[error("there is no such method here, or it does not take compressed messages; reflection lists what there is")]
+    UnknownMethod,
+
     /// There is no token.
     #[error("this needs a login; send the token as metadata `authorization: Bearer TOKEN`")]
     NotLoggedIn,

@@ -304,6 +304,11 @@ impl State {
         self.sessions.values()
     }
 
+    /// Whether people, rooms and who is in them are the same. Sessions have parts that are no events, and are not compared.
+    pub fn has_same_record(&self, other: &Self) -> bool {
+        (self.size, self.time) == (other.size, other.time) && self.users == other.users && self.rooms == other.rooms
+    }
+
     /// Notes that a session was used. Only overwrites itself, and so is no event.
     pub fn touch(&mut self, session: SessionId, at: Micros) {
         if let Some(session) = self.sessions.get_mut(&session) {

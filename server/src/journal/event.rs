@@ -7,9 +7,9 @@ use prost::Message;
 use prost::encoding::{encode_varint, encoded_len_varint};
 
 use super::tree::{Hash, leaf_hash};
-use crate::domain::decide::timestamp;
-use crate::domain::entry::{Entry, Subject, kind};
-use crate::domain::ids::{random, sha256};
+use crate::domain::decide::{from_timestamp, timestamp};
+use crate::domain::entry::{Draft, Entry, Subject, kind};
+use crate::domain::ids::{RequestId, random, sha256};
 
 /// Tag of a length-delimited field 1: `Event.head`, and the list of events in `Events` and `ListEventsResponse`.
 const TAG_1: u8 = 0x0A;
@@ -117,13 +117,38 @@ pub fn decode_content(body: &[u8]) -> Option<Content> {
     decode_body(body)?.content
 }
 
+/// Reads a stored event back. None if the bytes are none of an event with its body: the body was erased, or the database was damaged.
+pub fn decode(head: &[u8], body: &[u8]) -> Option<Entry> {
+    let (head, body) = (decode_head(head)?, decode_body(body)?);
+    let optional = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let subject = match optional(&head.subject_id) {
+        None => Subject::None,
+        Some(id) if id.starts_with('u') => Subject::User(id.parse().ok()?),
+        Some(id) => Subject::Session(id.parse().ok()?),
+    };
+    let draft = Draft {
+        room: optional(&head.room_id).map(|id| id.parse()).transpose().ok()?,
+        actor: optional(&head.actor_id).map(|id| id.parse()).transpose().ok()?,
+        subject,
+        target_seq: head.target_seq,
+        content: body.content?,
+        aside: None,
+    };
+    (kind(&draft.content) == head.kind()).then_some(Entry {
+        index: head.index,
+        time: from_timestamp(&head.time?),
+        seq: head.seq,
+        request: RequestId::parse(&body.request_id),
+        draft,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use greffe_api::v1::{Event, Events, MessagePosted};
 
     use super::*;
-    use crate::domain::entry::Draft;
-    use crate::domain::ids::{RequestId, RoomId, UserId};
+    use crate::domain::ids::{RoomId, UserId};
 
     fn entry() -> Entry {
         let posted = MessagePosted { text: "secret words".into(), mentioned_user_ids: Vec::new() };
@@ -149,6 +174,16 @@ mod tests {
         };
         let bare = Event { head: decode_head(&parts.head), body: None, body_state: BodyState::Deleted.into() };
         assert_eq!(events.events, [whole, bare]);
+    }
+
+    #[test]
+    fn an_event_survives_being_stored_and_read() {
+        let entry = entry();
+        let parts = encode(&entry);
+        let read = decode(&parts.head, &parts.body).unwrap();
+        assert_eq!((read.index, read.time, read.seq, read.request), (entry.index, entry.time, entry.seq, entry.request));
+        assert_eq!((read.draft.room, read.draft.actor, read.draft.content), (entry.draft.room, entry.draft.actor, entry.draft.content));
+        assert!(decode(&parts.body, &parts.head).is_none());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::event::{self, Parts};
 use super::{Committed, Publish};
@@ -154,10 +155,21 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         &self.state
     }
 
-    /// Appends until every [`Journal`] is gone, or until writing fails.
-    pub async fn run(mut self, mut commands: Commands) -> Result<(), WriterError> {
+    /// Appends until `stop`, and then what has queued up already; or until writing fails.
+    pub async fn run(mut self, mut commands: Commands, stop: CancellationToken) -> Result<(), WriterError> {
         let mut waiting = Vec::with_capacity(BATCH);
-        while commands.0.recv_many(&mut waiting, BATCH).await > 0 {
+        loop {
+            let taken = tokio::select! {
+                biased;
+                () = stop.cancelled(), if !commands.0.is_closed() => {
+                    commands.0.close();
+                    continue;
+                }
+                taken = commands.0.recv_many(&mut waiting, BATCH) => taken,
+            };
+            if taken == 0 {
+                break;
+            }
             let outcome = self.commit(&mut waiting).await;
             if let Err(error) = outcome {
                 // Who waits in the queue has certainly not been stored, but what comes next would be: nothing comes next.

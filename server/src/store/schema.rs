@@ -1,4 +1,5 @@
 //! The tables, as Diesel sees them. `migrations/` says what the columns mean.
+#![expect(missing_docs, reason = "the macro makes items that have no place for comments")]
 
 diesel::table! {
     journal (idx) {

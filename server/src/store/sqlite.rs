@@ -3,10 +3,11 @@
 mod append;
 mod derive;
 mod find;
-mod load;
+pub(crate) mod load;
 mod open;
 mod pool;
 mod read;
+pub mod text_index;
 
 pub use append::SqliteAppender;
 pub use open::{OpenError, Opened, open, open_for_check};
@@ -18,13 +19,14 @@ use super::StoreError;
 
 impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
-        // Diesel passes on SQLite's texts and not its codes. The texts are those of `sqlite3ErrStr`, which SQLite keeps stable.
+        // Diesel passes on SQLite's texts and not its codes. These are the texts of `sqlite3ErrStr`.
         let text = error.to_string();
-        if text.contains("database or disk is full") {
+        let has = |part: &str| text.contains(part);
+        if has("database or disk is full") {
             Self::Full
-        } else if text.contains("database is locked") || text.contains("database table is locked") {
+        } else if has("database is locked") || has("database table is locked") {
             Self::Locked
-        } else if ["disk I/O error", "unable to open database file", "malformed", "not a database"].iter().any(|io| text.contains(io)) {
+        } else if has("disk I/O error") || has("unable to open database file") || has("malformed") || has("not a database") {
             Self::Io(text)
         } else {
             Self::Database(text)

@@ -17,11 +17,14 @@ use crate::store::{Head, Identity, StoreError};
 
 /// A row of the journal, as stored.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the fields are the columns")]
 pub struct StoredRow {
+    /// Its number.
     pub index: i64,
+    /// The bytes of its head.
     pub head: Bytes,
+    /// The bytes of its body; none once erased.
     pub body: Option<Bytes>,
+    /// Its leaf.
     pub leaf: Bytes,
 }
 
@@ -93,7 +96,8 @@ pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), 
         journal_head::table.select((journal_head::size, journal_head::time, journal_head::edge)).first(connection)?;
     let leaves = u64::try_from(size).map_err(|_| wrong("the journal's size"))?;
     let edge = Edge::from_bytes(leaves, &edge).map_err(|error| StoreError::Database(error.to_string()))?;
-    let mut state = State { size, time, ..State::default() };
+    let mut state = State::default();
+    (state.size, state.time) = (size, time);
 
     let users = users(connection, &mut state)?;
     let rooms = rooms(connection, &mut state, &users)?;

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::read;
-use crate::store::{Place, Range, Reader, RoomEvent, RoomMessage, StoreError, Unread};
+use crate::store::{Place, Range, Reader, RoomEvent, RoomMessage, StoreError, TextChange, Unread};
 
 /// Reads that may wait for a thread; who comes later waits before that.
 const QUEUE: usize = 1024;
@@ -89,7 +89,7 @@ impl Reader for SqliteReader {
         self.run(move |connection| read::events(connection, range)).boxed()
     }
 
-    fn messages(&self, range: Range) -> BoxFuture<'_, Result<Vec<RoomMessage>, StoreError>> {
+    fn messages(&self, range: Range) -> BoxFuture<'_, Result<(Vec<RoomMessage>, bool), StoreError>> {
         self.run(move |connection| read::messages(connection, range)).boxed()
     }
 
@@ -99,6 +99,10 @@ impl Reader for SqliteReader {
 
     fn unread(&self, user: i64, rooms: Vec<(i64, i64)>) -> BoxFuture<'_, Result<Vec<Unread>, StoreError>> {
         self.run(move |connection| read::unread(connection, user, &rooms)).boxed()
+    }
+
+    fn text_changes(&self, first: i64, count: i64) -> BoxFuture<'_, Result<(Vec<TextChange>, i64), StoreError>> {
+        self.run(move |connection| read::text_changes(connection, first, count)).boxed()
     }
 
     fn password(&self, user: i64) -> BoxFuture<'_, Result<Option<String>, StoreError>> {

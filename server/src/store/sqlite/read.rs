@@ -1,13 +1,17 @@
 //! What everyone reads: history, messages, unread counts.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
+use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{BodyState, EventKind};
 
-use crate::store::schema::{journal, reaction, read_mark, room_event, user};
-use crate::store::{Currency, Place, Range, RoomEvent, RoomMessage, StoreError, Unread};
+use crate::journal::event::{decode_content, decode_head};
+use crate::store::schema::{journal, reaction, read_mark, room, room_event, user};
+use crate::store::{Currency, Place, Range, RoomEvent, RoomMessage, StoreError, TextChange, Unread};
 
 /// Reactions of a message that are listed.
 const REACTIONS: i64 = 100;
@@ -64,23 +68,26 @@ fn page(rows: impl Iterator<Item = QueryResult<EventRow>>, limit: usize) -> Resu
 /// Where a message is: its seq, its row, the row of its current text, and whether members may see that of `row`.
 type Spot = (i64, i64, i64, i32);
 
-pub(super) fn messages(connection: &mut SqliteConnection, range: Range) -> Result<Vec<RoomMessage>, StoreError> {
+pub(super) fn messages(connection: &mut SqliteConnection, range: Range) -> Result<(Vec<RoomMessage>, bool), StoreError> {
     let query = room_event::table
         .filter(room_event::room.eq(range.room).and(room_event::seq.ge(range.first)).and(room_event::seq.le(range.last)))
         .filter(room_event::kind.eq(EventKind::MessagePosted as i32))
         .select((room_event::seq, room_event::idx, room_event::current, room_event::state))
-        .limit(limit(range));
+        // One more than asked for tells whether there is more.
+        .limit(limit(range).saturating_add(1));
     let spots: Vec<Spot> = if range.newest {
         query.order(room_event::seq.desc()).load(connection)?
     } else {
         query.order(room_event::seq.asc()).load(connection)?
     };
+    let mut more = spots.len() > range.limit;
     let mut found = Vec::with_capacity(spots.len());
     let mut bytes = 0;
-    for spot in spots {
+    for spot in spots.into_iter().take(range.limit) {
         let message = message(connection, range.room, spot)?;
         bytes += MESSAGE_BYTES + message.current.as_ref().and_then(|(_, body)| body.as_ref()).map_or(0, Bytes::len);
         if bytes > range.bytes && !found.is_empty() {
+            more = true;
             break;
         }
         found.push(message);
@@ -88,7 +95,7 @@ pub(super) fn messages(connection: &mut SqliteConnection, range: Range) -> Resul
     if range.newest {
         found.reverse();
     }
-    Ok(found)
+    Ok((found, more))
 }
 
 pub(super) fn messages_at(connection: &mut SqliteConnection, places: &[Place]) -> Result<Vec<RoomMessage>, StoreError> {
@@ -100,14 +107,15 @@ pub(super) fn messages_at(connection: &mut SqliteConnection, places: &[Place]) -
             .select((room_event::seq, room_event::idx, room_event::current, room_event::state))
             .first(connection)
             .optional()?;
-        if let Some(spot) = spot.filter(|(_, _, _, state)| currency(*state) != Currency::Deleted) {
+        let expected = |(_, _, current, state): &Spot| *current == place.current && currency(*state) != Currency::Deleted;
+        if let Some(spot) = spot.filter(expected) {
             found.push(message(connection, place.room_no, spot)?);
         }
     }
     Ok(found)
 }
 
-fn message(connection: &mut SqliteConnection, room: i64, (seq, index, current, state): Spot) -> Result<RoomMessage, StoreError> {
+fn message(connection: &mut SqliteConnection, in_room: i64, (seq, index, current, state): Spot) -> Result<RoomMessage, StoreError> {
     let posted: Vec<u8> = journal::table.find(index).select(journal::head).first(connection)?;
     let current = if currency(state) == Currency::Deleted {
         None
@@ -118,7 +126,7 @@ fn message(connection: &mut SqliteConnection, room: i64, (seq, index, current, s
     };
     let reactions: Vec<(Vec<u8>, Option<Vec<u8>>)> = reaction::table
         .inner_join(journal::table)
-        .filter(reaction::room.eq(room).and(reaction::target.eq(seq)))
+        .filter(reaction::room.eq(in_room).and(reaction::target.eq(seq)))
         .order(reaction::seq)
         .limit(REACTIONS)
         .select((journal::head, journal::body))
@@ -155,6 +163,38 @@ pub(super) fn unread(connection: &mut SqliteConnection, person: i64, rooms: &[(i
         all.push(Unread { read_seq, messages: count(MESSAGES)?, mentions: count(MENTIONS)? });
     }
     Ok(all)
+}
+
+pub(super) fn text_changes(connection: &mut SqliteConnection, first: i64, count: i64) -> Result<(Vec<TextChange>, i64), StoreError> {
+    let rows: Vec<(i64, Vec<u8>, Option<Vec<u8>>)> = journal::table
+        .filter(journal::idx.ge(first))
+        .order(journal::idx)
+        .limit(count)
+        .select((journal::idx, journal::head, journal::body))
+        .load(connection)?;
+    let next = rows.last().map_or(first, |(index, _, _)| index + 1);
+    let mut rooms = HashMap::new();
+    let mut changes = Vec::new();
+    for (index, head, body) in rows {
+        let Some(head) = decode_head(&head) else { continue };
+        let (seq, text) = match (head.kind(), body.and_then(|body| decode_content(&body))) {
+            (EventKind::MessagePosted, Some(Content::MessagePosted(posted))) => (head.seq, Some(posted.text)),
+            (EventKind::MessageEdited, Some(Content::MessageEdited(edited))) => (head.target_seq, Some(edited.text)),
+            (EventKind::MessageDeleted, _) => (head.target_seq, None),
+            _ => continue,
+        };
+        let room = match rooms.get(&head.room_id) {
+            Some(no) => *no,
+            None => {
+                let no: Option<i64> = room::table.filter(room::id.eq(&head.room_id)).select(room::no).first(connection).optional()?;
+                let Some(no) = no else { continue };
+                rooms.insert(head.room_id, no);
+                no
+            }
+        };
+        changes.push(TextChange { index, room, seq, text });
+    }
+    Ok((changes, next))
 }
 
 pub(super) fn password(connection: &mut SqliteConnection, no: i64) -> Result<Option<String>, StoreError> {

@@ -1,0 +1,278 @@
+//! `greffe-server check`: verifies a data directory offline. Every row of the journal is hashed again, and every table derived from it is compared with
+//! what the journal says.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use diesel::prelude::*;
+use greffe_api::v1::event_body::Content;
+use greffe_api::v1::{BodyState, EventHead, EventKind};
+use serde::Serialize;
+
+use crate::domain::ids::hex;
+use crate::domain::state::State;
+use crate::journal::event::{commitment, decode, decode_body, decode_head};
+use crate::journal::tree::{Edge, leaf_hash};
+use crate::lifecycle::{DATABASE, DataDir, StartError};
+use crate::store::sqlite::load::{StoredRow, identity, rows_from, state};
+use crate::store::sqlite::{OpenError, open_for_check};
+use crate::store::StoreError;
+use crate::store::schema::{room, room_event, user};
+
+/// Rows that are read at a time.
+const CHUNK: i64 = 10_000;
+
+/// What a check found to be in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Always true: what is not in order is an error.
+    pub ok: bool,
+    /// How many rows the journal has.
+    pub size: i64,
+    /// The root of its tree, in hex.
+    pub root: String,
+    /// Its id.
+    pub journal_id: String,
+    /// Its epoch.
+    pub epoch: String,
+    /// How many bodies were erased.
+    pub erased: i64,
+}
+
+/// Why a check failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The directory cannot be used: it is locked, or missing.
+    #[error(transparent)]
+    DataDir(#[from] StartError),
+    /// The database cannot be opened, or is damaged.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database could not be read.
+    #[error("the database cannot be read: {0}")]
+    Read(#[from] StoreError),
+    /// The journal is not what it was.
+    #[error("row {index} of the journal is not what was written: {why}")]
+    Row {
+        /// The first row that is wrong.
+        index: i64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The tables do not fit the journal.
+    #[error("the tables are not what the journal says: {0}")]
+    Derived(String),
+}
+
+impl CheckError {
+    /// Whether data was found to be changed, and not just unreadable.
+    pub fn is_tampered(&self) -> bool {
+        match self {
+            Self::Row { .. } | Self::Derived(_) | Self::Read(_) | Self::Open(OpenError::Damaged { .. }) => true,
+            Self::DataDir(_) | Self::Open(_) => false,
+        }
+    }
+}
+
+/// Checks one row by itself, and returns its head.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_row(row: &StoredRow) -> Result<EventHead, String> {
+    let head = decode_head(&row.head).ok_or("its head cannot be decoded")?;
+    if head.index != row.index {
+        return Err(format!("its head is that of row {}", head.index));
+    }
+    if row.leaf[..] != leaf_hash(&row.head)[..] {
+        return Err("its leaf is not the hash of its head".into());
+    }
+    if let Some(body) = &row.body {
+        if head.commitment[..] != commitment(body)[..] {
+            return Err("its body is not the one that its head commits to".into());
+        }
+        let salt = decode_body(body).map(|body| body.salt.len());
+        if salt != Some(16) {
+            return Err("its body has no salt of 16 bytes".into());
+        }
+    }
+    Ok(head)
+}
+
+/// What the journal says about where a room's events are, and which texts are current.
+#[derive(Default)]
+struct Rooms {
+    head_seq: HashMap<String, i64>,
+    numbers: HashMap<String, i64>,
+    /// Texts that are no longer to be shown, by number of the room and seq.
+    withheld: HashMap<(i64, i64), BodyState>,
+    /// The seqs of a message's edits so far.
+    edits: HashMap<(i64, i64), Vec<i64>>,
+    sequenced: i64,
+}
+
+impl Rooms {
+    fn take(&mut self, head: &EventHead) -> Result<Option<i64>, String> {
+        if head.room_id.is_empty() {
+            return Ok(None);
+        }
+        let newest = self.head_seq.entry(head.room_id.clone()).or_insert(0);
+        if head.seq != *newest + 1 {
+            return Err(format!("its seq is {} and not {}", head.seq, *newest + 1));
+        }
+        *newest = head.seq;
+        if head.kind() == EventKind::RoomCreated {
+            self.numbers.insert(head.room_id.clone(), head.index);
+        }
+        let number = *self.numbers.get(&head.room_id).ok_or("its room was never created")?;
+        let message = (number, head.target_seq);
+        match head.kind() {
+            EventKind::MessageEdited => {
+                let edits = self.edits.entry(message).or_default();
+                for seq in edits.iter().chain([&head.target_seq]) {
+                    self.withheld.insert((number, *seq), BodyState::Replaced);
+                }
+                edits.push(head.seq);
+            }
+            EventKind::MessageDeleted => {
+                for seq in self.edits.get(&message).into_iter().flatten().chain([&head.target_seq]) {
+                    self.withheld.insert((number, *seq), BodyState::Deleted);
+                }
+            }
+            _ => {}
+        }
+        self.sequenced += 1;
+        Ok(Some(number))
+    }
+}
+
+/// Verifies the data directory at `path`.
+pub fn check(path: &Path) -> Result<Report, CheckError> {
+    let data_dir = DataDir::lock_existing(path)?;
+    let mut connection = open_for_check(&data_dir.path().join(DATABASE))?;
+    let identity = identity(&mut connection)?;
+    let (stored, stored_head) = state(&mut connection)?;
+
+    let mut edge = Edge::default();
+    let mut rooms = Rooms::default();
+    let mut folded = State::default();
+    let (mut next, mut erased, mut time) = (0, 0, i64::MIN);
+    let mut salts = std::collections::HashSet::new();
+    loop {
+        let rows = rows_from(&mut connection, next, CHUNK)?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let wrong = |why: String| CheckError::Row { index: next, why };
+            if row.index != next {
+                return Err(wrong(format!("the next row is {}", row.index)));
+            }
+            let head = check_row(&row).map_err(wrong)?;
+            let at = head.time.as_ref().map_or(i64::MIN, crate::domain::decide::from_timestamp);
+            if at < time {
+                return Err(wrong("its time lies before that of the row before".into()));
+            }
+            time = at;
+            edge.push(leaf_hash(&row.head));
+            if let Some(number) = rooms.take(&head).map_err(wrong)? {
+                place(&mut connection, number, &head).map_err(|error| error.unwrap_or_else(wrong))?;
+            }
+            match &row.body {
+                None => erased += 1,
+                Some(body) => {
+                    let salt = decode_body(body).map(|body| body.salt).unwrap_or_default();
+                    if !salts.insert(<[u8; 16]>::try_from(&salt[..]).unwrap_or_default()) {
+                        return Err(wrong("its salt is that of another row".into()));
+                    }
+                    let entry = decode(&row.head, body).ok_or_else(|| wrong("its body is not of its head's kind".into()))?;
+                    if let (Content::JournalCreated(created), 0) = (&entry.draft.content, entry.index)
+                        && created.journal_id != identity.journal_id
+                    {
+                        return Err(wrong("it is the first row of another journal".into()));
+                    }
+                    folded.apply(&entry);
+                }
+            }
+            next += 1;
+        }
+    }
+    if stored_head.edge != edge {
+        let (have, want) = (edge.size(), stored_head.edge.size());
+        return Err(CheckError::Derived(format!("the tree of {have} rows is not the stored one, which is of {want}")));
+    }
+    // An erased body may have held a name; then the tables cannot be told from the journal alone.
+    if erased == 0 && !folded.has_same_record(&stored) {
+        return Err(CheckError::Derived("people, rooms or memberships differ".into()));
+    }
+    texts(&mut connection, &rooms)?;
+    Ok(Report {
+        ok: true,
+        size: next,
+        root: hex(&edge.root()),
+        journal_id: identity.journal_id,
+        epoch: identity.epoch,
+        erased,
+    })
+}
+
+/// Whether the table of a room's events knows an event as its head says. The inner error is what is wrong with the row.
+fn place(connection: &mut SqliteConnection, number: i64, head: &EventHead) -> Result<(), Result<CheckError, String>> {
+    let found: Option<(i64, i32, i64, i64)> = room_event::table
+        .find((number, head.seq))
+        .select((room_event::idx, room_event::kind, room_event::actor, room_event::target))
+        .first(connection)
+        .optional()
+        .map_err(|error| Ok(CheckError::Read(error.into())))?;
+    let (index, kind, actor, target) = found.ok_or_else(|| Err("its room does not know it".to_owned()))?;
+    let author: Option<i64> = if actor < 0 {
+        None
+    } else {
+        let no = user::table.find(actor).filter(user::id.eq(&head.actor_id)).select(user::no).first(connection).optional();
+        no.map_err(|error| Ok(CheckError::Read(error.into())))?
+    };
+    let right = (index, kind, target) == (head.index, head.kind, head.target_seq)
+        && (author == Some(actor) || (actor < 0 && head.actor_id.is_empty()));
+    if right { Ok(()) } else { Err(Err("its room has it otherwise".into())) }
+}
+
+/// Whether the texts that are withheld from members are those that the journal says were replaced or deleted, and whether the current ones are.
+fn texts(connection: &mut SqliteConnection, rooms: &Rooms) -> Result<(), CheckError> {
+    let read = |error: diesel::result::Error| CheckError::Read(error.into());
+    let withheld: Vec<(i64, i64, i32)> = room_event::table
+        .filter(room_event::state.ne(BodyState::Unspecified as i32))
+        .select((room_event::room, room_event::seq, room_event::state))
+        .load(connection)
+        .map_err(read)?;
+    let same = withheld.len() == rooms.withheld.len()
+        && withheld.iter().all(|(number, seq, state)| rooms.withheld.get(&(*number, *seq)).is_some_and(|want| *want as i32 == *state));
+    if !same {
+        return Err(CheckError::Derived("other texts are withheld than were replaced or deleted".into()));
+    }
+    let moved: Vec<(i64, i64, i64)> = room_event::table
+        .filter(room_event::current.ne(room_event::idx))
+        .select((room_event::room, room_event::seq, room_event::current))
+        .load(connection)
+        .map_err(read)?;
+    if moved.len() != rooms.edits.len() {
+        return Err(CheckError::Derived("other messages are edited than the journal says".into()));
+    }
+    for (number, seq, current) in moved {
+        let newest = rooms.edits.get(&(number, seq)).and_then(|edits| edits.last());
+        let index: Option<i64> = match newest {
+            Some(newest) => room_event::table.find((number, *newest)).select(room_event::idx).first(connection).optional().map_err(read)?,
+            None => None,
+        };
+        if index != Some(current) {
+            return Err(CheckError::Derived(format!("message {seq} of the room made by row {number} has another current text")));
+        }
+    }
+    let count: i64 = room_event::table.count().get_result(connection).map_err(read)?;
+    if count != rooms.sequenced {
+        return Err(CheckError::Derived(format!("rooms know {count} events and the journal {}", rooms.sequenced)));
+    }
+    let count: i64 = room::table.count().get_result(connection).map_err(read)?;
+    if usize::try_from(count).ok() != Some(rooms.numbers.len()) {
+        return Err(CheckError::Derived(format!("there are {count} rooms and not {}", rooms.numbers.len())));
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! The configuration: what can be set, its defaults, and which values make no sense.
+//!
+//! It comes from defaults, a TOML file, `GREFFE_*` variables and flags, the later one winning ([`Config::load`]). A key has the same
+//! name everywhere: `tls.cert` in the file is `GREFFE_TLS_CERT` and `--tls-cert`.
+
+mod args;
+mod invitations;
+mod keys;
+mod limits;
+mod load;
+mod show;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, Serialize};
+use tracing_subscriber::EnvFilter;
+
+pub use self::{
+    args::{Args, Command, FormatArg, Options, PolicyArg},
+    invitations::InvitationCodes,
+    limits::Limits,
+    load::{ConfigError, Loaded, Origin},
+};
+
+/// Characters of a notice at most: it goes to every client.
+const NOTICE_MAX: usize = 4096;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The directory that holds everything the server keeps. Default `./greffe-data`.
+    pub data_dir: PathBuf,
+    /// Where members connect; port 0 takes a free one. Default `127.0.0.1:52020`.
+    pub listen: SocketAddr,
+    /// Where Prometheus reads metrics, in plain HTTP. Default: not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Serves without TLS even where others could listen in. Default: no.
+    pub insecure_plaintext: bool,
+    /// Proxies whose word is taken for their clients' addresses. Default: none.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// What everyone who comes here is told. Default: nothing.
+    pub notice: String,
+    /// What people are told about recording, before they sign up.
+    pub recording_notice: String,
+    /// Seconds that clients have to leave when the server stops: 0 to 3600. Default 10.
+    pub drain_seconds: u64,
+    /// How connections are encrypted.
+    pub tls: Tls,
+    /// Who can sign up.
+    pub registration: Registration,
+    /// What is logged, and how.
+    pub log: Log,
+    /// What one client, user or address may use at most.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "./greffe-data".into(),
+            listen: (Ipv4Addr::LOCALHOST, 52020).into(),
+            metrics_listen: None,
+            insecure_plaintext: false,
+            trusted_proxies: Vec::new(),
+            notice: String::new(),
+            recording_notice:
+                "Conversations on this server are recorded, edits and deletions included, and can be handed \
+                               over when the law requires it."
+                    .to_owned(),
+            drain_seconds: 10,
+            tls: Tls::default(),
+            registration: Registration::default(),
+            log: Log::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// How connections are encrypted. Default: not at all, which is for loopback only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// Makes a certificate at the first start and keeps it in the data directory.
+    pub self_signed: bool,
+}
+
+impl Tls {
+    /// Whether connections are encrypted.
+    pub fn enabled(&self) -> bool {
+        self.cert.is_some() || self.self_signed
+    }
+}
+
+/// Who can sign up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registration {
+    /// The rule. Default: anyone can.
+    pub policy: RegistrationPolicy,
+    /// Invitation codes, one a line; [`Registration::codes`] reads them. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invitation_file: Option<PathBuf>,
+}
+
+/// The rule by which people sign up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegistrationPolicy {
+    /// Anyone can.
+    #[default]
+    Open,
+    /// With an invitation code.
+    Invite,
+    /// Nobody can; the operator makes accounts.
+    Closed,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What a line looks like. Default: text.
+    pub format: LogFormat,
+    /// What is logged, in the form of `tracing_subscriber`'s `EnvFilter`. Default `info`.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+/// What a log line looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Refuses values that each have the right form but cannot be used, or not together; all of them at once.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let problems: Vec<String> = self
+            .problems()
+            .into_iter()
+            .map(|(key, problem)| format!("{key}: {problem}"))
+            .collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::Invalid(problems))
+        }
+    }
+
+    /// What [`Config::validate`] refuses: keys, and what is wrong with their values.
+    fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        let mut problem = |key: &str, text: String| problems.push((key.to_owned(), text));
+
+        if self.data_dir.as_os_str().is_empty() {
+            problem("data_dir", "name a directory".to_owned());
+        }
+        if self.drain_seconds > 3600 {
+            problem(
+                "drain_seconds",
+                format!("{} is out of range: use 0 to 3600", self.drain_seconds),
+            );
+        }
+        for (key, text) in [("notice", &self.notice), ("recording_notice", &self.recording_notice)] {
+            if text.chars().count() > NOTICE_MAX || text.contains('\0') {
+                problem(key, format!("use at most {NOTICE_MAX} characters, and no NUL"));
+            }
+        }
+        if let Some(metrics) = self.metrics_listen
+            && metrics.port() != 0
+            && metrics == self.listen
+        {
+            problem(
+                "metrics_listen",
+                format!("{metrics} is where members connect: choose another port"),
+            );
+        }
+        match (&self.tls.cert, &self.tls.key) {
+            (Some(_), None) => problem(
+                "tls.cert",
+                "the certificate needs its private key: set tls.key too".to_owned(),
+            ),
+            (None, Some(_)) => problem("tls.key", "the key needs its certificate: set tls.cert too".to_owned()),
+            _ => {}
+        }
+        if self.tls.cert.is_some() && self.tls.self_signed {
+            problem(
+                "tls.self_signed",
+                "a certificate is given already: remove tls.self_signed or tls.cert".to_owned(),
+            );
+        }
+        if self.tls.enabled() && self.insecure_plaintext {
+            problem(
+                "insecure_plaintext",
+                "TLS is on, so nothing is in plain text: remove one of the two".to_owned(),
+            );
+        }
+        if !self.listen.ip().to_canonical().is_loopback() && !self.tls.enabled() && !self.insecure_plaintext {
+            problem(
+                "listen",
+                format!(
+                    "others could read along on {} without TLS. Choose one: --tls-cert and --tls-key with your certificate; \
+                     --tls-self-signed, which clients pin; or --insecure-plaintext, if a proxy in front does the TLS",
+                    self.listen
+                ),
+            );
+        }
+        if self.registration.policy == RegistrationPolicy::Invite && self.registration.invitation_file.is_none() {
+            problem(
+                "registration.policy",
+                "invite needs codes: set registration.invitation_file (--invitation-file) to a file with one a line"
+                    .to_owned(),
+            );
+        }
+        if let Err(error) = EnvFilter::builder().parse(&self.log.filter) {
+            problem(
+                "log.filter",
+                format!("{error}: write a level such as info, or info,greffe_server=debug"),
+            );
+        }
+        self.limits.check(|name, text| problem(&format!("limits.{name}"), text));
+        problems
+    }
+}
+
+/// Reads networks; an address alone is a network of one.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let network = |text: String| {
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network
+            .map_err(|_| serde::de::Error::custom(format!("{text:?} is no IP address or network, such as 10.0.0.0/8")))
+    };
+    texts.into_iter().map(network).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,505 @@
+//! The live streams, `Chat` and `Subscribe`: one implementation under both.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use greffe_api::encoded::Encoded;
+use greffe_api::v1::chat_request::Action;
+use greffe_api::v1::frame::Kind;
+use greffe_api::v1::send_result;
+use greffe_api::v1::{
+    CaughtUp, ChatRequest, EndReason, Ended, Heartbeat, Hello, MarkReadRequest, Presence, ReadMark, Reset, ResetCause, RoomGone,
+    RoomGoneReason, RoomState, SendResult, Started, SubscribeRequest, Typing, UserPresence,
+};
+use prost::Message as _;
+use prost_types::Duration as ProtoDuration;
+use tokio::task::AbortHandle;
+use tonic::{Code, Request, Status, Streaming};
+
+use super::messages::action;
+use super::status::in_band;
+use super::{App, auth, convert, frames};
+use crate::domain::caller::Caller;
+use crate::domain::clock;
+use crate::domain::command::{Change, Command, Outcome};
+use crate::domain::decide::timestamp;
+use crate::domain::error::Error;
+use crate::domain::ids::{RoomId, UserId};
+use crate::domain::permissions;
+use crate::domain::state::State;
+use crate::domain::text::ClientName;
+use crate::journal::writer::Reply;
+use crate::live::feed::Start;
+use crate::live::mailbox::{Mailbox, Owner};
+use crate::live::stream::LiveStream;
+use crate::live::{Delivery, Ending, Gone};
+
+/// Positions that a `Hello` may have.
+const POSITIONS: usize = 10_000;
+/// Bytes of room states in one `Started` frame: well below the 1 MiB that no frame exceeds.
+const STARTED_BYTES: usize = 256 * 1024;
+/// People in one `Presence` frame.
+const PRESENCE_AT_ONCE: usize = 1000;
+/// When a client may come back after the server stopped.
+const COME_BACK: ProtoDuration = ProtoDuration { seconds: 1, nanos: 0 };
+/// How long a client has for its `Hello`.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What tonic sends: frames, and the status at the end.
+pub(super) type Frames = BoxStream<'static, Result<Encoded, Status>>;
+
+/// Opens `Subscribe`.
+pub(super) fn subscribe(app: Arc<App>, request: Request<SubscribeRequest>) -> Result<Frames, Status> {
+    let owner = owner(&app, &request)?;
+    let hello = request.into_inner().hello.ok_or(Error::HelloExpected)?;
+    let live = Live::open(app, owner, hello)?;
+    Ok(live.into_frames())
+}
+
+/// Opens `Chat`. The answer's headers go out at once; the first frame waits for `Hello`.
+pub(super) fn chat(app: Arc<App>, request: Request<Streaming<ChatRequest>>) -> Result<Frames, Status> {
+    let owner = owner(&app, &request)?;
+    let mut actions = request.into_inner();
+    let opening = async move {
+        let first = tokio::time::timeout(HELLO_PATIENCE, actions.message()).await.map_err(|_| Error::HelloExpected)?;
+        let request = first.map_err(|status| undecodable(&app, status))?.ok_or(Error::HelloExpected)?;
+        let Some(Action::Hello(hello)) = request.action else { return Err(Error::HelloExpected.into()) };
+        let mut live = Live::open(Arc::clone(&app), owner, hello)?;
+        let inbound = Inbound { app, caller: owner.0, mailbox: Arc::clone(live.stream.mailbox()) };
+        let faults = Arc::clone(&live.fault);
+        live.inbound = Some(tokio::spawn(async move { inbound.run(actions, &faults).await }).abort_handle());
+        Ok::<_, Status>(live)
+    };
+    Ok(stream::once(opening)
+        .flat_map(|opened| match opened {
+            Ok(live) => live.into_frames(),
+            Err(status) => refused(status),
+        })
+        .boxed())
+}
+
+/// The frames of a stream that is refused before it began.
+fn refused(status: Status) -> Frames {
+    let ended = Ended { reason: EndReason::ProtocolError.into(), message: status.message().into(), reconnect_after: None };
+    let frames = [Ok(frames::frame(Kind::Ended(ended))), Err(status)];
+    stream::iter(frames).boxed()
+}
+
+/// Who opens a stream, and on which connection.
+fn owner<T>(app: &App, request: &Request<T>) -> Result<(Caller, u64), Error> {
+    let caller = auth::caller(app, request)?;
+    Ok((caller, auth::peer(request)?.id))
+}
+
+/// What tonic says of a frame that it did not accept, in our words.
+fn undecodable(app: &App, status: Status) -> Status {
+    match status.code() {
+        // tonic's word for a message over the limit.
+        Code::OutOfRange => Error::TooLarge { limit: app.config.limits.request_bytes }.into(),
+        Code::InvalidArgument => status,
+        // The client went away, or broke the framing.
+        _ => Error::Malformed("the stream broke off".into()).into(),
+    }
+}
+
+/// Why a client's frames end its stream, for the frames that it gets.
+type Fault = std::sync::Mutex<Option<Status>>;
+
+/// An open stream.
+struct Live {
+    app: Arc<App>,
+    caller: Caller,
+    stream: LiveStream,
+    /// Frames that go before anything else.
+    opening: VecDeque<Encoded>,
+    /// My rooms, until `Started` is sent.
+    rooms: Option<Vec<RoomId>>,
+    resets: Vec<Reset>,
+    gone: Vec<RoomGone>,
+    inbound: Option<AbortHandle>,
+    fault: Arc<Fault>,
+    /// The status that follows the last frame.
+    status: Option<Status>,
+    over: bool,
+}
+
+/// What `Hello` leads to.
+struct Plan {
+    rooms: Vec<RoomId>,
+    resets: Vec<Reset>,
+    gone: Vec<RoomGone>,
+}
+
+/// Looks at the state and says where each room starts.
+fn plan(state: &State, user: UserId, hello: &Hello, epoch: &str) -> Result<(Vec<Start>, Plan), Error> {
+    let wrong_epoch = !hello.epoch.is_empty() && hello.epoch != epoch;
+    let mut starts = Vec::new();
+    let mut plan = Plan { rooms: Vec::new(), resets: Vec::new(), gone: Vec::new() };
+    let positions: HashMap<&str, i64> = hello.positions.iter().map(|position| (position.room_id.as_str(), position.after_seq)).collect();
+    let mut served = HashSet::new();
+    for (room, member) in state.rooms_of(user) {
+        plan.rooms.push(room.id);
+        if !member.role.is_in() {
+            continue;
+        }
+        let id = room.id.to_string();
+        let position = positions.get(id.as_str()).copied();
+        // Before the first event that they may read there is nothing to miss.
+        let nothing = member.first_seq - 1;
+        let asked = position.or(hello.other_rooms_after_seq).map(|after| after.max(nothing));
+        let cause = match (position, asked) {
+            (Some(_), _) if wrong_epoch => Some(ResetCause::Epoch),
+            (Some(after), _) if after > room.head_seq => Some(ResetCause::BeyondHead),
+            (_, Some(after)) if hello.max_replay.is_some_and(|max| room.head_seq.saturating_sub(after) > max) => Some(ResetCause::TooMany),
+            _ => None,
+        };
+        if let Some(cause) = cause {
+            plan.resets.push(Reset {
+                room_id: id.clone(),
+                epoch: epoch.into(),
+                oldest_seq: member.first_seq,
+                head_seq: room.head_seq,
+                cause: cause.into(),
+            });
+        }
+        let after = if cause.is_some() { room.head_seq } else { asked.unwrap_or(room.head_seq).min(room.head_seq) };
+        starts.push(Start { room: room.id, after });
+        served.insert(id);
+    }
+    for position in hello.positions.iter().filter(|position| !served.contains(&position.room_id)) {
+        let known = position.room_id.parse().is_ok_and(|room| permissions::visible(state, user, room).is_ok());
+        let reason = if known { RoomGoneReason::NotAMember } else { RoomGoneReason::NotFound };
+        plan.gone.push(RoomGone { room_id: position.room_id.clone(), reason: reason.into(), message: String::new() });
+    }
+    Ok((starts, plan))
+}
+
+/// Refuses a `Hello` that cannot be meant.
+fn check_hello(hello: &Hello) -> Result<(), Error> {
+    ClientName::parse("hello.client_name", hello.client_name.clone())?;
+    ClientName::parse("hello.client_version", hello.client_version.clone())?;
+    if hello.positions.len() > POSITIONS {
+        return Err(Error::invalid("hello.positions", format!("at most {POSITIONS} are allowed")));
+    }
+    let mut seen = HashSet::new();
+    if !hello.positions.iter().all(|position| seen.insert(&position.room_id)) {
+        return Err(Error::invalid("hello.positions", "each room may be named once"));
+    }
+    let negative = hello.positions.iter().any(|position| position.after_seq < 0);
+    if negative || hello.max_replay.is_some_and(|max| max < 0) || hello.other_rooms_after_seq.is_some_and(|after| after < 0) {
+        return Err(Error::invalid("hello", "positions and max_replay must be 0 or more"));
+    }
+    Ok(())
+}
+
+impl Live {
+    fn open(app: Arc<App>, (caller, connection): (Caller, u64), hello: Hello) -> Result<Self, Error> {
+        check_hello(&hello)?;
+        let owner = Owner { user: caller.user, session: caller.session, connection };
+        let (stream, Plan { rooms, resets, gone }) =
+            LiveStream::open(&app.feed, &app.reader, owner, |state| plan(state, caller.user, &hello, &app.identity.epoch))?;
+        let live = Self {
+            app,
+            caller,
+            stream,
+            opening: VecDeque::new(),
+            rooms: Some(rooms),
+            resets,
+            gone,
+            inbound: None,
+            fault: Arc::default(),
+            status: None,
+            over: false,
+        };
+        Ok(live)
+    }
+
+    fn into_frames(self) -> Frames {
+        stream::unfold(self, |mut live| async move {
+            let frame = live.next().await?;
+            Some((frame, live))
+        })
+        .boxed()
+    }
+
+    /// The next frame; after the last one the status; then nothing.
+    async fn next(&mut self) -> Option<Result<Encoded, Status>> {
+        if self.over {
+            return None;
+        }
+        if let Some(status) = self.status.take() {
+            self.over = true;
+            return Some(Err(status));
+        }
+        if let Some(rooms) = self.rooms.take()
+            && let Err(error) = self.start(&rooms).await
+        {
+            return Some(Ok(self.end_with(EndReason::ServerError, error.into())));
+        }
+        if let Some(frame) = self.opening.pop_front() {
+            return Some(Ok(frame));
+        }
+        loop {
+            let heartbeat = Duration::from_secs(self.app.config.limits.heartbeat_seconds);
+            let Ok(delivery) = tokio::time::timeout(heartbeat, self.stream.next()).await else {
+                self.note_use();
+                return Some(Ok(frames::frame(Kind::Heartbeat(Heartbeat { time: Some(timestamp(clock::now())) }))));
+            };
+            if let Some(frame) = self.deliver(delivery).await {
+                return Some(Ok(frame));
+            }
+        }
+    }
+
+    /// An open stream is use of its session.
+    fn note_use(&self) {
+        let used = self.app.view().read(|state| state.session(self.caller.session).map(|session| session.used));
+        if used.is_some_and(|used| clock::now() - used > 60 * clock::SECOND) {
+            self.app.journal.note(Command::Use { session: self.caller.session, from: self.caller.address });
+        }
+    }
+
+    /// Makes the frames before the first event: who I am, my rooms, what cannot be served, who is there.
+    async fn start(&mut self, rooms: &[RoomId]) -> Result<(), Error> {
+        let states = self.app.room_states(self.caller.user, rooms).await?;
+        let mut parts: Vec<Vec<RoomState>> = vec![Vec::new()];
+        let mut bytes = 0;
+        for state in states {
+            bytes += state.encoded_len() + 8;
+            if bytes > STARTED_BYTES {
+                parts.push(Vec::new());
+                bytes = state.encoded_len() + 8;
+            }
+            parts.last_mut().expect("there is always one part").push(state);
+        }
+        let count = parts.len();
+        for (number, rooms) in parts.into_iter().enumerate() {
+            let started = Started {
+                session_id: self.caller.session.to_string(),
+                user_id: self.caller.user.to_string(),
+                server_time: Some(timestamp(clock::now())),
+                epoch: self.app.identity.epoch.clone(),
+                rooms,
+                alerts: Vec::new(),
+                more: number + 1 < count,
+            };
+            self.opening.push_back(frames::frame(Kind::Started(started)));
+        }
+        self.opening.extend(self.resets.drain(..).map(|reset| frames::frame(Kind::Reset(reset))));
+        self.opening.extend(self.gone.drain(..).map(|gone| frames::frame(Kind::RoomGone(gone))));
+        let present = self.present();
+        for users in present.chunks(PRESENCE_AT_ONCE) {
+            self.opening.push_back(frames::frame(Kind::Presence(Presence { users: users.to_vec() })));
+        }
+        Ok(())
+    }
+
+    /// Who is online of those who share a small room with the reader.
+    fn present(&self) -> Vec<UserPresence> {
+        let me = self.caller.user;
+        let near: HashSet<UserId> = self.app.view().read(|state| {
+            let small = state.rooms_of(me).filter(|(room, member)| member.role.is_in() && self.app.feed.is_small(state, room));
+            let mut near = HashSet::new();
+            for (room, _) in small {
+                if room.id == state.general() {
+                    near.extend(state.users_from("").map(|user| user.id));
+                } else {
+                    near.extend(room.members.iter().filter(|(_, member)| member.role.is_in()).map(|(user, _)| *user));
+                }
+            }
+            near
+        });
+        let online = self.app.feed.online(near);
+        online.into_iter().filter(|user| *user != me).map(|user| UserPresence { user_id: user.to_string(), online: true }).collect()
+    }
+
+    /// The frame of a delivery; none if there is nothing to tell any more.
+    async fn deliver(&mut self, delivery: Delivery) -> Option<Encoded> {
+        let kind = match delivery {
+            Delivery::Answer(bytes) => return Some(Encoded(bytes)),
+            Delivery::Events(elements) => return Some(frames::events(&elements)),
+            Delivery::CaughtUp => Kind::CaughtUp(CaughtUp {}),
+            Delivery::State(room) => match self.app.room_states(self.caller.user, &[room]).await {
+                Ok(mut states) => Kind::RoomState(states.pop()?),
+                Err(error) => return Some(self.end_with(EndReason::ServerError, error.into())),
+            },
+            Delivery::Gone(room, why) => {
+                let (reason, message) = match why {
+                    Gone::Left => (RoomGoneReason::Left, String::new()),
+                    Gone::Removed(message) => (RoomGoneReason::Removed, message),
+                };
+                Kind::RoomGone(RoomGone { room_id: room.to_string(), reason: reason.into(), message })
+            }
+            Delivery::ReadMark(room, seq) => Kind::ReadMark(ReadMark { room_id: room.to_string(), seq }),
+            Delivery::Typing(room, user, typing) => {
+                Kind::Typing(Typing { room_id: room.to_string(), user_id: user.to_string(), typing })
+            }
+            Delivery::Presence(users) => {
+                let users = users.into_iter().map(|(user, online)| UserPresence { user_id: user.to_string(), online });
+                Kind::Presence(Presence { users: users.collect() })
+            }
+            Delivery::Ended(why) => return Some(self.ended(why)),
+        };
+        Some(frames::frame(kind))
+    }
+
+    fn ended(&mut self, why: Ending) -> Encoded {
+        // What the client itself did wrong is told as that.
+        let fault = self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(status) = fault {
+            return self.end_with(EndReason::ProtocolError, status);
+        }
+        let (reason, status): (EndReason, Status) = match why {
+            Ending::Stopping => (EndReason::ServerStopping, Error::Stopping.into()),
+            Ending::SlowReader => (EndReason::SlowReader, Error::SlowReader.into()),
+            Ending::LoggedOut => (EndReason::LoggedOut, Error::SessionEnded.into()),
+            Ending::Revoked => (EndReason::Revoked, Error::SessionEnded.into()),
+            Ending::PasswordChanged => (EndReason::PasswordChanged, Error::SessionEnded.into()),
+            Ending::Expired => (EndReason::Expired, Error::SessionEnded.into()),
+            Ending::ServerError => (EndReason::ServerError, Error::OutcomeUnknown.into()),
+        };
+        self.end_with(reason, status)
+    }
+
+    fn end_with(&mut self, reason: EndReason, status: Status) -> Encoded {
+        let ended = Ended {
+            reason: reason.into(),
+            message: status.message().into(),
+            reconnect_after: (reason == EndReason::ServerStopping).then_some(COME_BACK),
+        };
+        self.status = Some(status);
+        frames::frame(Kind::Ended(ended))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(inbound) = &self.inbound {
+            inbound.abort();
+        }
+    }
+}
+
+/// What a client sends on its stream. It is always read, whatever waits elsewhere, because HTTP/2 closes a connection with many small unread
+/// frames: what is too much is refused in-band.
+struct Inbound {
+    app: Arc<App>,
+    caller: Caller,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Inbound {
+    async fn run(self, mut actions: Streaming<ChatRequest>, fault: &Fault) {
+        let status = loop {
+            match actions.message().await {
+                Ok(Some(ChatRequest { action: Some(Action::Hello(_)) })) => break Error::HelloExpected.into(),
+                Ok(Some(ChatRequest { action: Some(action) })) => self.act(action),
+                Ok(Some(ChatRequest { action: None })) => {
+                    break Error::Malformed("a frame must have an action that this server knows".into()).into();
+                }
+                // The client sends no more; it may go on reading.
+                Ok(None) => return,
+                Err(status) => break undecodable(&self.app, status),
+            }
+        };
+        *fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(status);
+        if let Some(waker) = self.mailbox.end(Ending::ServerError) {
+            waker.wake();
+        }
+    }
+
+    fn act(&self, action: Action) {
+        let app = &self.app;
+        match action {
+            Action::Hello(_) => {}
+            Action::SendMessage(request) => self.change(request.request_id.clone(), action::send(app, request)),
+            Action::EditMessage(request) => self.change(request.request_id.clone(), action::edit(app, request)),
+            Action::DeleteMessage(request) => {
+                let change = action::delete(&request);
+                self.change(request.request_id, change);
+            }
+            Action::AddReaction(request) => self.change(request.request_id.clone(), action::react(request)),
+            Action::RemoveReaction(request) => self.change(request.request_id.clone(), action::unreact(request)),
+            Action::MarkRead(request) => self.mark_read(&request),
+            Action::SetTyping(request) => {
+                let allowed = app.view().read(|state| state.session(self.caller.session).is_some());
+                if let Err(error) = if allowed { app.set_typing(&self.caller, &request) } else { Err(Error::SessionEnded) } {
+                    self.refuse(String::new(), &error);
+                }
+            }
+        }
+    }
+
+    /// Hands a change to the writer, in the order of frames; the answer comes through the mailbox.
+    fn change(&self, id: String, change: Result<Change, Error>) {
+        let limit = self.app.config.limits.unanswered_sends;
+        let parsed = convert::request_id(&id).and_then(|request| Ok((request, change?)));
+        let (request, change) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => return self.refuse(id, &error),
+        };
+        if !self.mailbox.begin_send(limit) {
+            return self.refuse(id, &Error::TooManyUnanswered { limit });
+        }
+        let (app, mailbox, named) = (Arc::clone(&self.app), Arc::clone(&self.mailbox), id.clone());
+        let reply: Reply = Box::new(move |outcome| {
+            let outcome = match outcome.and_then(convert::stored) {
+                Ok(receipt) => send_result::Outcome::Receipt(convert::receipt(&app, &receipt)),
+                Err(error) => send_result::Outcome::Error(in_band(&error)),
+            };
+            mailbox.finish_send(result(named, outcome))
+        });
+        let command = Command::Change { caller: self.caller, request, change };
+        if let Err(error) = self.app.journal.enqueue(command, reply) {
+            let answer = result(id, send_result::Outcome::Error(in_band(&error)));
+            if let Some(waker) = self.mailbox.finish_send(answer) {
+                waker.wake();
+            }
+        }
+    }
+
+    fn mark_read(&self, request: &MarkReadRequest) {
+        let room = match convert::room_id(&request.room_id) {
+            Ok(room) => room,
+            Err(error) => return self.refuse(String::new(), &error),
+        };
+        let limit = self.app.config.limits.unanswered_sends;
+        if !self.mailbox.begin_send(limit) {
+            return self.refuse(String::new(), &Error::TooManyUnanswered { limit });
+        }
+        let (app, mailbox, user) = (Arc::clone(&self.app), Arc::clone(&self.mailbox), self.caller.user);
+        let reply: Reply = Box::new(move |outcome| match outcome {
+            Ok(Outcome::Read(seq)) => {
+                app.feed.tell_read_mark(user, room, seq, Some(mailbox.id));
+                mailbox.forget_send();
+                None
+            }
+            Ok(_) => {
+                mailbox.forget_send();
+                None
+            }
+            Err(error) => mailbox.finish_send(result(String::new(), send_result::Outcome::Error(in_band(&error)))),
+        });
+        let command = Command::MarkRead { caller: self.caller, room, seq: request.seq };
+        if let Err(error) = self.app.journal.enqueue(command, reply) {
+            self.mailbox.forget_send();
+            self.refuse(String::new(), &error);
+        }
+    }
+
+    fn refuse(&self, id: String, error: &Error) {
+        // A request id is the client's; a wrong one may be anything, and is not sent back in full.
+        let id = if id.len() <= 64 { id } else { String::new() };
+        if let Some(waker) = self.mailbox.answer(result(id, send_result::Outcome::Error(in_band(error)))) {
+            waker.wake();
+        }
+    }
+}
+
+/// An encoded answer.
+fn result(request_id: String, outcome: send_result::Outcome) -> bytes::Bytes {
+    frames::frame(Kind::SendResult(SendResult { request_id, outcome: Some(outcome) })).0
+}

@@ -1,0 +1,302 @@
+//! `ChatService`: its calls. Its streams are in `chat.rs`; both act through [`action`].
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use futures_util::stream::BoxStream;
+use greffe_api::encoded::Encoded;
+use greffe_api::server::v1::chat_service_server::ChatService;
+use greffe_api::v1::{
+    AddReactionRequest, AddReactionResponse, ChatRequest, DeleteMessageRequest, DeleteMessageResponse, EditMessageRequest,
+    EditMessageResponse, ListEventsRequest, ListEventsResponse, ListMessagesRequest, ListMessagesResponse, MarkReadRequest,
+    MarkReadResponse, Receipt, RemoveReactionRequest, RemoveReactionResponse, SearchMessagesRequest, SearchMessagesResponse,
+    SendMessageRequest, SendMessageResponse, SetTypingRequest, SetTypingResponse, SubscribeRequest, list_events_request,
+    list_messages_request,
+};
+use prost::Message as _;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::auth::caller;
+use super::paging::Tokens;
+use super::{App, Services, chat, convert};
+use crate::domain::caller::Caller;
+use crate::domain::command::{Change, Command, Outcome};
+use crate::domain::error::Error;
+use crate::domain::permissions;
+use crate::domain::state::State;
+use crate::domain::text::{Emoji, MessageText};
+use crate::live::stream::elements;
+use crate::search::{Found, Hit};
+use crate::store::{Place, Range};
+
+/// Bytes at which a page ends.
+const PAGE_BYTES: usize = 1 << 20;
+/// Bytes of a search, at most.
+const QUERY_BYTES: usize = 256;
+
+/// What a member asks, as a call or on a stream, in parsed form.
+pub(super) mod action {
+    use super::{
+        AddReactionRequest, App, Change, DeleteMessageRequest, EditMessageRequest, Emoji, Error, MessageText, RemoveReactionRequest,
+        SendMessageRequest, convert,
+    };
+
+    pub(in super::super) fn send(app: &App, request: SendMessageRequest) -> Result<Change, Error> {
+        let reply_to = request.reply_to_seq;
+        if reply_to < 0 {
+            return Err(Error::invalid("reply_to_seq", "it must be the seq of a message, or 0"));
+        }
+        let text = MessageText::parse(request.text, app.config.limits.text_bytes)?;
+        Ok(Change::Send { room: convert::room_id(&request.room_id)?, text, reply_to })
+    }
+
+    pub(in super::super) fn edit(app: &App, request: EditMessageRequest) -> Result<Change, Error> {
+        let text = MessageText::parse(request.text, app.config.limits.text_bytes)?;
+        Ok(Change::Edit { room: convert::room_id(&request.room_id)?, seq: convert::seq("seq", request.seq)?, text })
+    }
+
+    pub(in super::super) fn delete(request: &DeleteMessageRequest) -> Result<Change, Error> {
+        Ok(Change::Delete { room: convert::room_id(&request.room_id)?, seq: convert::seq("seq", request.seq)? })
+    }
+
+    pub(in super::super) fn react(request: AddReactionRequest) -> Result<Change, Error> {
+        let emoji = Emoji::parse("emoji", request.emoji)?;
+        Ok(Change::React { room: convert::room_id(&request.room_id)?, seq: convert::seq("seq", request.seq)?, emoji })
+    }
+
+    pub(in super::super) fn unreact(request: RemoveReactionRequest) -> Result<Change, Error> {
+        let emoji = Emoji::parse("emoji", request.emoji)?;
+        Ok(Change::Unreact { room: convert::room_id(&request.room_id)?, seq: convert::seq("seq", request.seq)?, emoji })
+    }
+}
+
+/// The part of a room's history that a request asks for.
+struct Page {
+    range: Range,
+    /// The newest seq.
+    head_seq: i64,
+    /// Whether the page ends with the newest of the range.
+    newest: bool,
+}
+
+impl App {
+    async fn change(&self, caller: Caller, request_id: &str, change: Result<Change, Error>) -> Result<Option<Receipt>, Error> {
+        let request = convert::request_id(request_id)?;
+        let outcome = self.journal.append(Command::Change { caller, request, change: change? }).await?;
+        Ok(Some(convert::receipt(self, &convert::stored(outcome)?)))
+    }
+
+    /// Passes on that somebody types, in rooms where that is done.
+    pub(super) fn set_typing(&self, caller: &Caller, request: &SetTypingRequest) -> Result<(), Error> {
+        let id = convert::room_id(&request.room_id)?;
+        let small = self.view().read(|state| {
+            let (room, _) = permissions::writer(state, caller.user, id)?;
+            Ok::<_, Error>(self.feed.is_small(state, room))
+        })?;
+        if small && self.typing.check_key(&(caller.user, id)).is_ok() {
+            self.feed.tell_typing(id, caller.user, request.typing);
+        }
+        Ok(())
+    }
+
+    async fn mark_read(&self, request: Request<MarkReadRequest>) -> Result<MarkReadResponse, Error> {
+        let caller = caller(self, &request)?;
+        let request = request.into_inner();
+        let room = convert::room_id(&request.room_id)?;
+        match self.journal.append(Command::MarkRead { caller, room, seq: request.seq }).await? {
+            Outcome::Read(read_seq) => {
+                self.feed.tell_read_mark(caller.user, room, read_seq, None);
+                Ok(MarkReadResponse { read_seq })
+            }
+            Outcome::Stored(_) | Outcome::LoggedIn { .. } | Outcome::Ended(_) | Outcome::Done => Err(Error::Internal),
+        }
+    }
+
+    /// What a page of a room's history is, as far as the caller may read it.
+    fn page(&self, caller: &Caller, room: &str, after: Option<i64>, before: Option<i64>, size: i32) -> Result<Page, Error> {
+        let id = convert::room_id(room)?;
+        let limit = self.page_size(size)?;
+        let (no, first_seq, head_seq) = self.view().read(|state| {
+            permissions::member(state, caller.user, id).map(|(room, member)| (room.no, member.first_seq, room.head_seq))
+        })?;
+        if after.is_some_and(|after| after < 0) {
+            return Err(Error::invalid("after_seq", "it must be 0 or more"));
+        }
+        if before.is_some_and(|before| before < 1) {
+            return Err(Error::invalid("before_seq", "it must be 1 or more"));
+        }
+        let first = first_seq.max(after.map_or(1, |after| after.saturating_add(1)));
+        let last = head_seq.min(before.map_or(i64::MAX, |before| before - 1));
+        let newest = after.is_none();
+        Ok(Page { range: Range { room: no, first, last, limit, bytes: PAGE_BYTES, newest }, head_seq, newest })
+    }
+
+    async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Encoded, Error> {
+        let caller = caller(self, &request)?;
+        let request = request.into_inner();
+        let (after, before) = match request.from {
+            Some(list_events_request::From::AfterSeq(seq)) => (Some(seq), None),
+            Some(list_events_request::From::BeforeSeq(seq)) => (None, Some(seq)),
+            None => (None, None),
+        };
+        let page = self.page(&caller, &request.room_id, after, before, request.page_size)?;
+        let events = if page.range.first > page.range.last { Vec::new() } else { self.reader.events(page.range).await? };
+        // The first seq of the caller may have moved while the page was read, if they were removed and came back; then they ask again.
+        let first_seq = self.first_seq(&caller, &request.room_id)?;
+        let has_more = match (page.newest, events.first(), events.last()) {
+            (true, Some(first), _) => first.seq > first_seq.max(1),
+            (false, _, Some(last)) => last.seq < page.range.last,
+            _ => false,
+        };
+        let rest = ListEventsResponse {
+            events: Vec::new(),
+            has_more,
+            head_seq: page.head_seq,
+            first_seq,
+            epoch: self.identity.epoch.clone(),
+        };
+        // The events are field 1 of the response: their bytes, then the rest of it, are the whole message.
+        let mut bytes = BytesMut::from(elements(&events));
+        bytes.extend_from_slice(&rest.encode_to_vec());
+        Ok(Encoded(bytes.freeze()))
+    }
+
+    /// The first event that the caller may read; refuses who is not in the room (any more).
+    fn first_seq(&self, caller: &Caller, room: &str) -> Result<i64, Error> {
+        let id = convert::room_id(room)?;
+        self.view().read(|state| permissions::member(state, caller.user, id).map(|(_, member)| member.first_seq))
+    }
+
+    async fn list_messages(&self, request: Request<ListMessagesRequest>) -> Result<ListMessagesResponse, Error> {
+        let caller = caller(self, &request)?;
+        let request = request.into_inner();
+        let (after, before) = match request.from {
+            Some(list_messages_request::From::AfterSeq(seq)) => (Some(seq), None),
+            Some(list_messages_request::From::BeforeSeq(seq)) => (None, Some(seq)),
+            None => (None, None),
+        };
+        let Page { range, .. } = self.page(&caller, &request.room_id, after, before, request.page_size)?;
+        if range.first > range.last {
+            return Ok(ListMessagesResponse::default());
+        }
+        let (found, has_more) = self.reader.messages(range).await?;
+        let messages = found.iter().filter_map(convert::message).collect();
+        self.first_seq(&caller, &request.room_id)?;
+        Ok(ListMessagesResponse { messages, has_more })
+    }
+
+    async fn search_messages(&self, request: Request<SearchMessagesRequest>) -> Result<SearchMessagesResponse, Error> {
+        let caller = caller(self, &request)?;
+        let request = request.into_inner();
+        if request.query.len() > QUERY_BYTES || request.query.contains('\0') {
+            return Err(Error::invalid("query", format!("1 to {QUERY_BYTES} bytes without NUL are allowed")));
+        }
+        let size = self.page_size(request.page_size)?;
+        let tokens = Tokens::new(&self.identity.journal_id, caller.user, "search", &[&request.query, &request.room_id]);
+        let before = tokens.read_number(&request.page_token)?.unwrap_or(i64::MAX);
+        let only = if request.room_id.is_empty() { None } else { Some(convert::room_id(&request.room_id)?) };
+        let rooms: Vec<(i64, i64)> = self.view().read(|state| match only {
+            Some(id) => permissions::member(state, caller.user, id).map(|(room, member)| vec![(room.no, member.first_seq)]),
+            None => {
+                let mine = state.rooms_of(caller.user).filter(|(_, member)| member.role.is_in());
+                Ok(mine.map(|(room, member)| (room.no, member.first_seq)).collect())
+            }
+        })?;
+        let Found { hits, next } = self.search.find(&request.query, rooms, before, size).await?;
+        // The index may be a moment behind. What it found is read again, and shown only if the text that matched is still the current one.
+        let places: Vec<Place> = self.view().read(|state| hits.iter().filter_map(|hit| readable(state, &caller, hit)).collect());
+        let found = self.reader.messages_at(places).await?;
+        let mut messages: Vec<_> = found.iter().filter_map(convert::message).collect();
+        // The caller may have been put out of a room meanwhile.
+        self.view().read(|state| {
+            messages.retain(|message| {
+                let place = message.room_id.parse().ok().and_then(|room| permissions::member(state, caller.user, room).ok());
+                place.is_some_and(|(_, member)| message.seq >= member.first_seq)
+            });
+        });
+        let next_page_token = next.map(|next| tokens.write(&next.to_string())).unwrap_or_default();
+        Ok(SearchMessagesResponse { messages, next_page_token })
+    }
+}
+
+/// The place of a message that was found, if the caller may read it.
+fn readable(state: &State, caller: &Caller, hit: &Hit) -> Option<Place> {
+    let (room, member) = state.rooms_of(caller.user).find(|(room, _)| room.no == hit.room)?;
+    let place = Place { room: room.id, room_no: room.no, seq: hit.seq, current: hit.current };
+    (member.role.is_in() && hit.seq >= member.first_seq).then_some(place)
+}
+
+#[tonic::async_trait]
+impl ChatService for Services {
+    type ChatStream = BoxStream<'static, Result<Encoded, Status>>;
+    type SubscribeStream = BoxStream<'static, Result<Encoded, Status>>;
+
+    async fn chat(&self, request: Request<Streaming<ChatRequest>>) -> Result<Response<Self::ChatStream>, Status> {
+        Ok(Response::new(chat::chat(Arc::clone(&self.0), request)?))
+    }
+
+    async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
+        Ok(Response::new(chat::subscribe(Arc::clone(&self.0), request)?))
+    }
+
+    async fn send_message(&self, request: Request<SendMessageRequest>) -> Result<Response<SendMessageResponse>, Status> {
+        let caller = caller(self, &request)?;
+        let request = request.into_inner();
+        let id = request.request_id.clone();
+        let receipt = self.change(caller, &id, action::send(self, request)).await?;
+        Ok(Response::new(SendMessageResponse { receipt }))
+    }
+
+    async fn edit_message(&self, request: Request<EditMessageRequest>) -> Result<Response<EditMessageResponse>, Status> {
+        let caller = caller(self, &request)?;
+        let request = request.into_inner();
+        let id = request.request_id.clone();
+        let receipt = self.change(caller, &id, action::edit(self, request)).await?;
+        Ok(Response::new(EditMessageResponse { receipt }))
+    }
+
+    async fn delete_message(&self, request: Request<DeleteMessageRequest>) -> Result<Response<DeleteMessageResponse>, Status> {
+        let caller = caller(self, &request)?;
+        let request = request.into_inner();
+        let receipt = self.change(caller, &request.request_id, action::delete(&request)).await?;
+        Ok(Response::new(DeleteMessageResponse { receipt }))
+    }
+
+    async fn add_reaction(&self, request: Request<AddReactionRequest>) -> Result<Response<AddReactionResponse>, Status> {
+        let caller = caller(self, &request)?;
+        let request = request.into_inner();
+        let id = request.request_id.clone();
+        let receipt = self.change(caller, &id, action::react(request)).await?;
+        Ok(Response::new(AddReactionResponse { receipt }))
+    }
+
+    async fn remove_reaction(&self, request: Request<RemoveReactionRequest>) -> Result<Response<RemoveReactionResponse>, Status> {
+        let caller = caller(self, &request)?;
+        let request = request.into_inner();
+        let id = request.request_id.clone();
+        let receipt = self.change(caller, &id, action::unreact(request)).await?;
+        Ok(Response::new(RemoveReactionResponse { receipt }))
+    }
+
+    async fn mark_read(&self, request: Request<MarkReadRequest>) -> Result<Response<MarkReadResponse>, Status> {
+        Ok(Response::new(self.0.mark_read(request).await?))
+    }
+
+    async fn set_typing(&self, request: Request<SetTypingRequest>) -> Result<Response<SetTypingResponse>, Status> {
+        let caller = caller(self, &request)?;
+        self.0.set_typing(&caller, request.get_ref())?;
+        Ok(Response::new(SetTypingResponse {}))
+    }
+
+    async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<Encoded>, Status> {
+        Ok(Response::new(self.0.list_events(request).await?))
+    }
+
+    async fn list_messages(&self, request: Request<ListMessagesRequest>) -> Result<Response<ListMessagesResponse>, Status> {
+        Ok(Response::new(self.0.list_messages(request).await?))
+    }
+
+    async fn search_messages(&self, request: Request<SearchMessagesRequest>) -> Result<Response<SearchMessagesResponse>, Status> {
+        Ok(Response::new(self.0.search_messages(request).await?))
+    }
+}

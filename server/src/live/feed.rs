@@ -1,0 +1,336 @@
+//! The fan-out: which streams are open on this node, and what the journal's writer tells them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use greffe_api::v1::SessionEndReason;
+use greffe_api::v1::event_body::Content;
+
+use super::mailbox::{Bounds, Mailbox, Owner, Push};
+use super::{Ending, Gone};
+use crate::domain::clock::Micros;
+use crate::domain::entry::Subject;
+use crate::domain::error::Error;
+use crate::domain::ids::{RoomId, SessionId, UserId};
+use crate::domain::state::State;
+use crate::journal::{Committed, Publish, View};
+use crate::telemetry;
+
+/// A stream that is told of a room's events, and where its mailbox keeps the room.
+type Subscriber = (Arc<Mailbox>, usize);
+
+#[derive(Debug, Default)]
+struct Open {
+    rooms: HashMap<RoomId, Vec<Subscriber>>,
+    users: HashMap<UserId, Vec<Arc<Mailbox>>>,
+    count: usize,
+    closed: bool,
+}
+
+/// Limits of the live feed.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedLimits {
+    /// How much may wait for one stream.
+    pub bounds: Bounds,
+    /// Connections on which one user may have streams.
+    pub connections_per_user: usize,
+    /// Members of a room up to which presence and typing are told.
+    pub presence_members: usize,
+}
+
+/// The streams that are open on this node.
+#[derive(Debug)]
+pub struct Feed {
+    view: View,
+    limits: FeedLimits,
+    next_id: AtomicU64,
+    open: Mutex<Open>,
+}
+
+/// From where a stream delivers a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// The room.
+    pub room: RoomId,
+    /// The last event that the client has.
+    pub after: i64,
+}
+
+impl Feed {
+    /// No streams yet.
+    pub fn new(view: View, limits: FeedLimits) -> Arc<Self> {
+        Arc::new(Self { view, limits, next_id: AtomicU64::new(1), open: Mutex::default() })
+    }
+
+    /// The state that the feed has published.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a stream: registers it first, so that nothing published from now on is missed, and then lets `plan` look at the state and say
+    /// where each room starts. What is published twice is dropped by its seq.
+    ///
+    /// # Errors
+    /// [`Error::TooManyConnections`], [`Error::Stopping`], [`Error::SessionEnded`], and those of `plan`.
+    pub(super) fn open<T>(
+        &self,
+        owner: Owner,
+        plan: impl FnOnce(&State) -> Result<(Vec<Start>, T), Error>,
+    ) -> Result<(Arc<Mailbox>, T), Error> {
+        let mailbox = Arc::new(Mailbox::new(self.next_id.fetch_add(1, Ordering::Relaxed), owner, self.limits.bounds));
+        let mut open = self.lock();
+        if open.closed {
+            return Err(Error::Stopping);
+        }
+        let streams = open.users.get(&owner.user).map_or(&[][..], Vec::as_slice);
+        let connections: HashSet<u64> = streams.iter().map(|stream| stream.owner.connection).collect();
+        let limit = self.limits.connections_per_user;
+        if !connections.contains(&owner.connection) && connections.len() >= limit {
+            return Err(Error::TooManyConnections { limit });
+        }
+        // The feed is locked, so nothing is published in between; what is in the state already may be published again, and is dropped.
+        let planned = self.view.read(|state| -> Result<_, Error> {
+            let alive = state.session(owner.session).is_some_and(|session| session.user == owner.user);
+            if !alive {
+                return Err(Error::SessionEnded);
+            }
+            let (starts, more) = plan(state)?;
+            let heads = starts.iter().map(|start| state.room(start.room).map_or(0, |room| room.head_seq));
+            Ok((starts.iter().copied().zip(heads.collect::<Vec<_>>()).collect::<Vec<_>>(), more))
+        });
+        let (starts, more) = planned?;
+        for (start, head) in starts {
+            let slot = mailbox.enter(start.room, start.after, head);
+            open.rooms.entry(start.room).or_default().push((Arc::clone(&mailbox), slot));
+        }
+        let streams = open.users.entry(owner.user).or_default();
+        let came = streams.is_empty();
+        streams.push(Arc::clone(&mailbox));
+        open.count += 1;
+        telemetry::streams_open(open.count);
+        let wakers = if came { self.tell_presence(&open, owner.user, true) } else { Vec::new() };
+        drop(open);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok((mailbox, more))
+    }
+
+    /// Forgets a stream.
+    pub(super) fn close(&self, mailbox: &Arc<Mailbox>) {
+        let user = mailbox.owner.user;
+        let mut open = self.lock();
+        let rooms: Vec<RoomId> = self.view.read(|state| state.rooms_of(user).map(|(room, _)| room.id).collect());
+        for room in rooms {
+            open.unsubscribe(room, |subscriber| subscriber.id == mailbox.id);
+        }
+        let mut went = false;
+        if let Some(streams) = open.users.get_mut(&user) {
+            let before = streams.len();
+            streams.retain(|stream| stream.id != mailbox.id);
+            let closed = before - streams.len();
+            went = streams.is_empty();
+            if went {
+                open.users.remove(&user);
+            }
+            open.count -= closed;
+        }
+        telemetry::streams_open(open.count);
+        let wakers = if went { self.tell_presence(&open, user, false) } else { Vec::new() };
+        drop(open);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Tells those who share a small room with `user`.
+    fn tell_presence(&self, open: &Open, user: UserId, online: bool) -> Vec<Waker> {
+        let rooms: Vec<RoomId> = self.view.read(|state| {
+            let small = |room: &crate::domain::state::Room| state.member_count(room) <= self.limits.presence_members;
+            state.rooms_of(user).filter(|(room, member)| member.role.is_in() && small(room)).map(|(room, _)| room.id).collect()
+        });
+        let mut told = HashSet::new();
+        let subscribers = rooms.iter().filter_map(|room| open.rooms.get(room)).flatten();
+        subscribers
+            .filter(|(mailbox, _)| mailbox.owner.user != user && told.insert(mailbox.id))
+            .filter_map(|(mailbox, _)| mailbox.presence(user, online))
+            .collect()
+    }
+
+    /// Of `users`, those who have a stream open.
+    pub fn online(&self, users: impl IntoIterator<Item = UserId>) -> HashSet<UserId> {
+        let open = self.lock();
+        users.into_iter().filter(|user| open.users.contains_key(user)).collect()
+    }
+
+    /// Everyone who has a stream open.
+    pub fn everyone_online(&self) -> HashSet<UserId> {
+        self.lock().users.keys().copied().collect()
+    }
+
+    /// How many streams a session has open.
+    pub fn streams_of(&self, user: UserId, session: SessionId) -> usize {
+        self.lock().users.get(&user).map_or(0, |streams| streams.iter().filter(|stream| stream.owner.session == session).count())
+    }
+
+    /// How many streams are open.
+    pub fn count(&self) -> usize {
+        self.lock().count
+    }
+
+    /// Tells the others in a room that somebody types. In rooms with too many members nobody is told.
+    pub fn tell_typing(&self, room: RoomId, user: UserId, typing: bool) {
+        let open = self.lock();
+        let subscribers = open.rooms.get(&room).map_or(&[][..], Vec::as_slice);
+        let others = subscribers.iter().filter(|(mailbox, _)| mailbox.owner.user != user);
+        let wakers: Vec<Waker> = others.filter_map(|(mailbox, _)| mailbox.typing(room, user, typing)).collect();
+        drop(open);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether a room is small enough for presence and typing.
+    pub fn is_small(&self, state: &State, room: &crate::domain::state::Room) -> bool {
+        state.member_count(room) <= self.limits.presence_members
+    }
+
+    /// Tells a user's other streams how far they have read.
+    pub fn tell_read_mark(&self, user: UserId, room: RoomId, seq: i64, except: Option<u64>) {
+        let open = self.lock();
+        let streams = open.users.get(&user).map_or(&[][..], Vec::as_slice);
+        let others = streams.iter().filter(|stream| Some(stream.id) != except);
+        let wakers: Vec<Waker> = others.filter_map(|stream| stream.read_mark(room, seq)).collect();
+        drop(open);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends every stream, and lets no new one open.
+    pub fn stop(&self) {
+        let mut open = self.lock();
+        open.closed = true;
+        let wakers: Vec<Waker> = open.users.values().flatten().filter_map(|stream| stream.end(Ending::Stopping)).collect();
+        drop(open);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Open {
+    fn unsubscribe(&mut self, room: RoomId, goes: impl Fn(&Mailbox) -> bool) {
+        if let Some(subscribers) = self.rooms.get_mut(&room) {
+            subscribers.retain(|(mailbox, _)| !goes(mailbox));
+            if subscribers.is_empty() {
+                self.rooms.remove(&room);
+            }
+        }
+    }
+
+    /// A user is in a room from the event `seq` on.
+    fn enter(&mut self, room: RoomId, user: UserId, seq: i64, wakers: &mut Vec<Waker>) {
+        for stream in self.users.get(&user).into_iter().flatten() {
+            let slot = stream.enter(room, seq - 1, seq - 1);
+            let subscribers = self.rooms.entry(room).or_default();
+            // A stream that opened after the event was in the state, and before it was published, is there already.
+            if !subscribers.iter().any(|(subscriber, _)| subscriber.id == stream.id) {
+                subscribers.push((Arc::clone(stream), slot));
+                wakers.extend(stream.state(room));
+            }
+        }
+    }
+
+    fn tell_state(&self, room: RoomId, user: UserId, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.users.get(&user).into_iter().flatten().filter_map(|stream| stream.state(room)));
+    }
+
+    fn leave(&mut self, room: RoomId, user: UserId, why: &Gone, wakers: &mut Vec<Waker>) {
+        self.unsubscribe(room, |mailbox| mailbox.owner.user == user);
+        wakers.extend(self.users.get(&user).into_iter().flatten().filter_map(|stream| stream.leave(room, why.clone())));
+    }
+
+    fn cut(&self, session: SessionId, user: Option<UserId>, why: Ending, wakers: &mut Vec<Waker>) {
+        let all = || self.users.values().flatten();
+        let cut = |stream: &&Arc<Mailbox>| stream.owner.session == session;
+        match user {
+            Some(user) => {
+                let streams = self.users.get(&user).into_iter().flatten().filter(cut);
+                wakers.extend(streams.filter_map(|stream| stream.end(why)));
+            }
+            None => wakers.extend(all().filter(cut).filter_map(|stream| stream.end(why))),
+        }
+    }
+
+    /// Changes who is told of what, as the event says.
+    fn follow(&mut self, event: &Committed, wakers: &mut Vec<Waker>) {
+        let (entry, draft) = (&event.entry, &event.entry.draft);
+        match (&draft.content, draft.room, draft.subject) {
+            (Content::RoomCreated(created), Some(room), _) => {
+                let pair = created.direct_user_ids.iter().filter_map(|id| id.parse().ok());
+                let people: Vec<UserId> = if created.direct_user_ids.is_empty() { draft.actor.into_iter().collect() } else { pair.collect() };
+                for user in people {
+                    self.enter(room, user, entry.seq, wakers);
+                }
+            }
+            (Content::MemberJoined(_), Some(room), Subject::User(user)) => self.enter(room, user, entry.seq, wakers),
+            (Content::MemberInvited(_) | Content::MemberRoleChanged(_), Some(room), Subject::User(user)) => {
+                self.tell_state(room, user, wakers);
+            }
+            (Content::MemberLeft(_), Some(room), Subject::User(user)) => self.leave(room, user, &Gone::Left, wakers),
+            (Content::MemberRemoved(removed), Some(room), Subject::User(user)) => {
+                self.leave(room, user, &Gone::Removed(removed.reason.clone()), wakers);
+            }
+            (Content::SessionEnded(ended), None, Subject::Session(session)) => {
+                let why = match ended.reason() {
+                    SessionEndReason::Revoked => Ending::Revoked,
+                    SessionEndReason::PasswordChanged => Ending::PasswordChanged,
+                    SessionEndReason::Expired => Ending::Expired,
+                    SessionEndReason::LoggedOut | SessionEndReason::Unspecified => Ending::LoggedOut,
+                };
+                self.cut(session, draft.actor, why, wakers);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Publish for Arc<Feed> {
+    fn publish(&self, batch: &[Committed]) {
+        if batch.is_empty() {
+            return;
+        }
+        // The state first: whoever reads the journal up to a room's head must find there what the feed is about to tell.
+        self.view.write(|state| {
+            for event in batch {
+                state.apply(&event.entry);
+            }
+        });
+        let mut wakers = Vec::new();
+        let (mut pushed, mut overflowed) = (0, 0);
+        let mut open = self.lock();
+        for event in batch {
+            open.follow(event, &mut wakers);
+            let Some(room) = event.entry.draft.room else { continue };
+            for (mailbox, slot) in open.rooms.get(&room).into_iter().flatten() {
+                let (waker, push) = mailbox.event(*slot, event.entry.seq, &event.element);
+                wakers.extend(waker);
+                match push {
+                    Push::Queued => pushed += 1,
+                    Push::Overflowed => overflowed += 1,
+                    Push::Skipped => {}
+                }
+            }
+        }
+        drop(open);
+        // Woken after the whole batch: each stream wakes once, and finds everything.
+        wakers.into_iter().for_each(Waker::wake);
+        telemetry::live_events(pushed);
+        for _ in 0..overflowed {
+            telemetry::live_catch_up();
+        }
+    }
+
+    fn touch(&self, sessions: &[(SessionId, Micros)]) {
+        if !sessions.is_empty() {
+            self.view.write(|state| sessions.iter().for_each(|(session, at)| state.touch(*session, *at)));
+        }
+    }
+}

@@ -1,0 +1,541 @@
+//! What waits for one stream. Bounded: what is in the journal is forgotten and read again, what only overwrites itself is replaced, and
+//! answers that are not read end the stream.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Delivery, Ending, Gone};
+use crate::domain::ids::{RoomId, SessionId, UserId};
+
+/// How much may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Bytes of events.
+    pub events: usize,
+    /// Bytes of answers.
+    pub answers: usize,
+}
+
+/// Whose stream it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub user: UserId,
+    /// The session.
+    pub session: SessionId,
+    /// The connection.
+    pub connection: u64,
+}
+
+/// A room that a stream delivers.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    room: RoomId,
+    /// The last event that was handed to the transport.
+    delivered: i64,
+    /// The last event that was handed over or waits in the mailbox.
+    queued: i64,
+    /// The newest event that was published while the stream was behind. None: the stream is live.
+    behind: Option<i64>,
+    /// The reader is not in the room any more.
+    gone: bool,
+    /// Counts how often the reader came to the room, so that a page that was read for an earlier stay is not delivered.
+    stay: u32,
+}
+
+/// A room whose next events must be read from the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// Where the mailbox keeps the room.
+    pub slot: usize,
+    /// The room.
+    pub room: RoomId,
+    /// The last event that was delivered.
+    pub after: i64,
+    stay: u32,
+}
+
+/// What a stream does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Hand this over.
+    Deliver(Delivery),
+    /// Read this from the journal.
+    Read(Lag),
+}
+
+/// A change of rooms that waits: being put out of a room, being in it (again), or both in this order.
+#[derive(Debug, Default)]
+struct Turn {
+    gone: Option<Gone>,
+    state: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    slots: Vec<Slot>,
+    slot_of: HashMap<RoomId, usize>,
+    /// Events that wait, encoded, of all rooms.
+    events: BytesMut,
+    /// Slots with events in `events`.
+    filled: Vec<usize>,
+    answers: VecDeque<Bytes>,
+    answer_bytes: usize,
+    turns: HashMap<RoomId, Turn>,
+    turn_order: VecDeque<RoomId>,
+    read_marks: BTreeMap<RoomId, i64>,
+    typing: BTreeMap<(RoomId, UserId), bool>,
+    presence: BTreeMap<UserId, bool>,
+    ending: Option<Ending>,
+    caught_up_told: bool,
+    ended_told: bool,
+    waker: Option<Waker>,
+}
+
+/// What waits for one stream.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// Names the stream among those of this server.
+    pub id: u64,
+    /// Whose it is.
+    pub owner: Owner,
+    bounds: Bounds,
+    unanswered: AtomicUsize,
+    inner: Mutex<Inner>,
+}
+
+impl Mailbox {
+    /// An empty one, before the stream has rooms.
+    pub fn new(id: u64, owner: Owner, bounds: Bounds) -> Self {
+        Self { id, owner, bounds, unanswered: AtomicUsize::new(0), inner: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a send that waits for its answer, unless `limit` of them wait already.
+    pub fn begin_send(&self, limit: usize) -> bool {
+        // One task sends on a stream, so nobody counts between the two steps.
+        let free = self.unanswered.load(Ordering::Acquire) < limit;
+        if free {
+            self.unanswered.fetch_add(1, Ordering::AcqRel);
+        }
+        free
+    }
+
+    /// Counts an answer to a send, and lets it wait.
+    pub fn finish_send(&self, answer: Bytes) -> Option<Waker> {
+        self.unanswered.fetch_sub(1, Ordering::AcqRel);
+        self.answer(answer)
+    }
+
+    /// Counts an answer that is not told.
+    pub fn forget_send(&self) {
+        self.unanswered.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Lets an answer wait. If too many wait already, the stream ends.
+    pub fn answer(&self, answer: Bytes) -> Option<Waker> {
+        let mut inner = self.lock();
+        if inner.ending.is_some() {
+            return None;
+        }
+        inner.answer_bytes += answer.len();
+        if inner.answer_bytes > self.bounds.answers {
+            return inner.end(Ending::SlowReader);
+        }
+        inner.answers.push_back(answer);
+        inner.waker.take()
+    }
+
+    /// Begins to deliver a room after the event `after`. If `published` is greater, the journal is read up to there first.
+    ///
+    /// Returns where the room is kept, for [`Mailbox::event`].
+    pub(super) fn enter(&self, room: RoomId, after: i64, published: i64) -> usize {
+        let mut inner = self.lock();
+        let behind = (published > after).then_some(published);
+        if let Some(number) = inner.slot_of.get(&room).copied() {
+            let slot = &mut inner.slots[number];
+            if slot.gone {
+                *slot = Slot { room, delivered: after, queued: after, behind, gone: false, stay: slot.stay + 1 };
+            }
+            return number;
+        }
+        inner.slots.push(Slot { room, delivered: after, queued: after, behind, gone: false, stay: 0 });
+        let number = inner.slots.len() - 1;
+        inner.slot_of.insert(room, number);
+        number
+    }
+
+    /// Tells the reader of a room's state before anything else of the room.
+    pub(super) fn state(&self, room: RoomId) -> Option<Waker> {
+        let mut inner = self.lock();
+        inner.turn(room).state = true;
+        inner.waker.take()
+    }
+
+    /// Delivers no more of a room, not even what waits.
+    pub(super) fn leave(&self, room: RoomId, why: Gone) -> Option<Waker> {
+        let mut inner = self.lock();
+        if let Some(number) = inner.slot_of.get(&room).copied() {
+            if inner.slots[number].queued != inner.slots[number].delivered {
+                inner.forget_events();
+            }
+            inner.slots[number].gone = true;
+            inner.slots[number].behind = None;
+        }
+        let turn = inner.turn(room);
+        turn.state = false;
+        turn.gone = Some(why);
+        inner.waker.take()
+    }
+
+    /// Lets an event wait, if the stream is not behind in its room.
+    pub(super) fn event(&self, slot: usize, seq: i64, element: &Bytes) -> (Option<Waker>, Push) {
+        let mut inner = self.lock();
+        let limit = self.bounds.events;
+        let waiting = inner.events.len();
+        let Some(place) = inner.slots.get_mut(slot).filter(|place| !place.gone) else { return (None, Push::Skipped) };
+        if let Some(newest) = &mut place.behind {
+            *newest = seq.max(*newest);
+            return (inner.waker.take(), Push::Skipped);
+        }
+        if seq <= place.queued {
+            return (None, Push::Skipped);
+        }
+        if seq != place.queued + 1 || (waiting + element.len() > limit && waiting > 0) {
+            inner.forget_events();
+            let place = &mut inner.slots[slot];
+            place.behind = Some(seq);
+            return (inner.waker.take(), Push::Overflowed);
+        }
+        if place.queued == place.delivered {
+            place.queued = seq;
+            inner.filled.push(slot);
+        } else {
+            place.queued = seq;
+        }
+        inner.events.extend_from_slice(element);
+        (inner.waker.take(), Push::Queued)
+    }
+
+    /// Lets the newest read mark of a room wait.
+    pub(super) fn read_mark(&self, room: RoomId, seq: i64) -> Option<Waker> {
+        let mut inner = self.lock();
+        inner.read_marks.insert(room, seq);
+        inner.waker.take()
+    }
+
+    /// Lets the newest word on who types wait.
+    pub(super) fn typing(&self, room: RoomId, user: UserId, typing: bool) -> Option<Waker> {
+        let mut inner = self.lock();
+        inner.typing.insert((room, user), typing);
+        inner.waker.take()
+    }
+
+    /// Lets the newest word on who is there wait.
+    pub(super) fn presence(&self, user: UserId, online: bool) -> Option<Waker> {
+        let mut inner = self.lock();
+        inner.presence.insert(user, online);
+        inner.waker.take()
+    }
+
+    /// Ends the stream. Unless the server stops, nothing that waits is delivered any more.
+    pub fn end(&self, why: Ending) -> Option<Waker> {
+        self.lock().end(why)
+    }
+
+    /// Notes that events of a room up to `to` were read from the journal and are about to be delivered.
+    ///
+    /// Returns whether they may be: the reader may have been removed meanwhile.
+    pub(super) fn caught(&self, lag: Lag, to: i64) -> bool {
+        let mut inner = self.lock();
+        if inner.ending.is_some() {
+            return false;
+        }
+        let Some(slot) = inner.slots.get_mut(lag.slot) else { return false };
+        if slot.gone || slot.stay != lag.stay || slot.delivered != lag.after || slot.behind.is_none() {
+            return false;
+        }
+        (slot.delivered, slot.queued) = (to, to);
+        // Nothing can be published between this look and going live: publishing takes the same lock.
+        slot.behind = slot.behind.filter(|newest| *newest > to);
+        true
+    }
+
+    /// What comes next, or a wake-up when something does.
+    pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Next> {
+        let mut inner = self.lock();
+        match inner.next() {
+            Some(next) => Poll::Ready(next),
+            None => {
+                inner.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Push {
+    /// It waits.
+    Queued,
+    /// The stream has it, will read it, or may not have it.
+    Skipped,
+    /// It did not fit, and the stream is behind from now on.
+    Overflowed,
+}
+
+impl Inner {
+    fn turn(&mut self, room: RoomId) -> &mut Turn {
+        if !self.turns.contains_key(&room) {
+            self.turn_order.push_back(room);
+        }
+        self.turns.entry(room).or_default()
+    }
+
+    fn end(&mut self, why: Ending) -> Option<Waker> {
+        if self.ending.is_none() {
+            self.ending = Some(why);
+            if why != Ending::Stopping {
+                self.events = BytesMut::new();
+                self.answers = VecDeque::new();
+                self.turns.clear();
+                self.turn_order.clear();
+            }
+            self.read_marks.clear();
+            self.typing.clear();
+            self.presence.clear();
+        }
+        self.waker.take()
+    }
+
+    /// Forgets the events that wait: their rooms are behind, from what was delivered.
+    fn forget_events(&mut self) {
+        self.events = BytesMut::new();
+        for number in std::mem::take(&mut self.filled) {
+            let slot = &mut self.slots[number];
+            if slot.behind.is_none() {
+                slot.behind = Some(slot.queued);
+            }
+            slot.queued = slot.delivered;
+        }
+    }
+
+    fn next(&mut self) -> Option<Next> {
+        if self.ended_told {
+            return None;
+        }
+        if let Some(answer) = self.answers.pop_front() {
+            self.answer_bytes -= answer.len();
+            return Some(Next::Deliver(Delivery::Answer(answer)));
+        }
+        if let Some(delivery) = self.next_turn() {
+            return Some(Next::Deliver(delivery));
+        }
+        if !self.events.is_empty() {
+            for number in std::mem::take(&mut self.filled) {
+                let slot = &mut self.slots[number];
+                slot.delivered = slot.queued;
+            }
+            // Nothing is kept of the buffer: an idle stream costs no more than its slots.
+            return Some(Next::Deliver(Delivery::Events(std::mem::take(&mut self.events).freeze())));
+        }
+        if let Some(why) = self.ending {
+            self.ended_told = true;
+            return Some(Next::Deliver(Delivery::Ended(why)));
+        }
+        let lagging = self.slots.iter().enumerate().find(|(_, slot)| slot.behind.is_some() && !slot.gone);
+        if let Some((number, slot)) = lagging {
+            return Some(Next::Read(Lag { slot: number, room: slot.room, after: slot.delivered, stay: slot.stay }));
+        }
+        if !self.caught_up_told {
+            self.caught_up_told = true;
+            return Some(Next::Deliver(Delivery::CaughtUp));
+        }
+        if let Some((room, seq)) = self.read_marks.pop_first() {
+            return Some(Next::Deliver(Delivery::ReadMark(room, seq)));
+        }
+        if let Some(((room, user), typing)) = self.typing.pop_first() {
+            return Some(Next::Deliver(Delivery::Typing(room, user, typing)));
+        }
+        if !self.presence.is_empty() {
+            return Some(Next::Deliver(Delivery::Presence(std::mem::take(&mut self.presence).into_iter().collect())));
+        }
+        None
+    }
+
+    fn next_turn(&mut self) -> Option<Delivery> {
+        let room = *self.turn_order.front()?;
+        let turn = self.turns.get_mut(&room)?;
+        if let Some(gone) = turn.gone.take() {
+            if !turn.state {
+                self.forget_turn(room);
+            }
+            return Some(Delivery::Gone(room, gone));
+        }
+        self.forget_turn(room);
+        Some(Delivery::State(room))
+    }
+
+    fn forget_turn(&mut self, room: RoomId) {
+        self.turns.remove(&room);
+        self.turn_order.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mailbox(events: usize) -> Mailbox {
+        let owner = Owner { user: UserId::random(), session: SessionId::random(), connection: 1 };
+        Mailbox::new(1, owner, Bounds { events, answers: 100 })
+    }
+
+    fn next(mailbox: &Mailbox) -> Option<Next> {
+        mailbox.lock().next()
+    }
+
+    fn element(seq: i64) -> Bytes {
+        Bytes::copy_from_slice(&seq.to_be_bytes())
+    }
+
+    fn seqs(bytes: &Bytes) -> Vec<i64> {
+        bytes.as_chunks::<8>().0.iter().map(|chunk| i64::from_be_bytes(*chunk)).collect()
+    }
+
+    #[test]
+    fn events_that_wait_are_handed_over_together() {
+        let (mailbox, room) = (mailbox(100), RoomId::random());
+        let slot = mailbox.enter(room, 4, 4);
+        for seq in 5..8 {
+            assert_eq!(mailbox.event(slot, seq, &element(seq)).1, Push::Queued);
+        }
+        assert_eq!(mailbox.event(slot, 7, &element(7)).1, Push::Skipped);
+        let Some(Next::Deliver(Delivery::Events(bytes))) = next(&mailbox) else { panic!("events wait") };
+        assert_eq!(seqs(&bytes), [5, 6, 7]);
+        assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::CaughtUp)));
+        assert_eq!(next(&mailbox), None);
+    }
+
+    #[test]
+    fn who_leaves_gets_nothing_that_waits_of_that_room() {
+        let (mailbox, left, kept) = (mailbox(100), RoomId::random(), RoomId::random());
+        let (a, b) = (mailbox.enter(left, 0, 0), mailbox.enter(kept, 0, 0));
+        let _ = (mailbox.event(a, 1, &element(1)), mailbox.event(b, 1, &element(1)));
+        mailbox.leave(left, Gone::Left);
+        assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Gone(left, Gone::Left))));
+        let Some(Next::Read(lag)) = next(&mailbox) else { panic!("the other room's event is read again") };
+        assert_eq!((lag.room, lag.after), (kept, 0));
+        assert_eq!(mailbox.event(a, 2, &element(2)).1, Push::Skipped);
+    }
+
+    #[test]
+    fn a_page_read_before_a_removal_is_not_delivered_after_it() {
+        let (mailbox, room) = (mailbox(100), RoomId::random());
+        let slot = mailbox.enter(room, 0, 9);
+        let Some(Next::Read(lag)) = next(&mailbox) else { panic!("the stream is behind") };
+        mailbox.leave(room, Gone::Removed("why".into()));
+        assert!(!mailbox.caught(lag, 9));
+        assert_eq!(mailbox.enter(room, 20, 20), slot);
+        assert!(!mailbox.caught(lag, 9));
+    }
+
+    #[test]
+    fn answers_that_nobody_reads_end_the_stream() {
+        let mailbox = mailbox(100);
+        for _ in 0..12 {
+            mailbox.answer(element(0));
+        }
+        assert!(matches!(next(&mailbox), Some(Next::Deliver(Delivery::Answer(_)))));
+        for _ in 0..2 {
+            mailbox.answer(element(0));
+        }
+        assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Ended(Ending::SlowReader))));
+        assert_eq!(next(&mailbox), None);
+    }
+
+    #[test]
+    fn only_the_newest_of_what_overwrites_itself_waits() {
+        let (mailbox, room, user) = (mailbox(100), RoomId::random(), UserId::random());
+        for typing in [true, false, true] {
+            mailbox.typing(room, user, typing);
+            mailbox.presence(user, typing);
+        }
+        assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::CaughtUp)));
+        assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Typing(room, user, true))));
+        assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Presence(vec![(user, true)]))));
+        assert_eq!(next(&mailbox), None);
+    }
+
+    /// What can happen to a stream, against a journal that is a number.
+    #[derive(Debug, Clone)]
+    enum Happening {
+        Publish(usize),
+        Read(usize),
+    }
+
+    proptest! {
+        /// Whatever the order of publishing and reading, and however small the mailbox: each event once, in order, all of them.
+        #[test]
+        fn every_event_is_delivered_once_and_in_order(
+            happenings in prop::collection::vec(
+                prop_oneof![(0..3_usize).prop_map(Happening::Publish), (1..5_usize).prop_map(Happening::Read)], 1..300),
+            limit in 8..64_usize,
+        ) {
+            let mailbox = mailbox(limit);
+            let rooms: Vec<RoomId> = (0..3).map(|_| RoomId::random()).collect();
+            let slots: Vec<usize> = rooms.iter().map(|room| mailbox.enter(*room, 0, 0)).collect();
+            let mut heads = [0_i64; 3];
+            let mut got: [Vec<i64>; 3] = Default::default();
+            // Each event's bytes name its room, so that one batch can be told apart.
+            let tagged = |room: usize, seq: i64| Bytes::copy_from_slice(&(seq * 3 + i64::try_from(room).unwrap()).to_be_bytes());
+            let mut deliver = |page: i64, heads: &[i64; 3]| -> bool {
+                match next(&mailbox) {
+                    Some(Next::Deliver(Delivery::Events(bytes))) => {
+                        for value in seqs(&bytes) {
+                            got[usize::try_from(value % 3).unwrap()].push(value / 3);
+                        }
+                        true
+                    }
+                    Some(Next::Deliver(_)) => true,
+                    Some(Next::Read(lag)) => {
+                        let room = rooms.iter().position(|room| *room == lag.room).unwrap();
+                        let to = heads[room].min(lag.after + page);
+                        if mailbox.caught(lag, to) {
+                            got[room].extend(lag.after + 1..=to);
+                        }
+                        true
+                    }
+                    None => false,
+                }
+            };
+            for happening in happenings {
+                match happening {
+                    Happening::Publish(room) => {
+                        heads[room] += 1;
+                        let _ = mailbox.event(slots[room], heads[room], &tagged(room, heads[room]));
+                    }
+                    Happening::Read(times) => {
+                        for _ in 0..times {
+                            deliver(3, &heads);
+                        }
+                    }
+                }
+            }
+            while deliver(3, &heads) {}
+            for (room, seqs) in got.iter().enumerate() {
+                prop_assert_eq!(seqs, &(1..=heads[room]).collect::<Vec<_>>());
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! One live stream: what its mailbox holds and, where it is behind, what the journal holds.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use greffe_api::v1::BodyState;
+
+use super::feed::{Feed, Start};
+use super::mailbox::{Lag, Mailbox, Next, Owner};
+use super::{Delivery, Ending};
+use crate::domain::error::Error;
+use crate::domain::permissions;
+use crate::domain::state::State;
+use crate::journal::event::put_element;
+use crate::store::{Currency, Range, Reader, RoomEvent};
+
+/// Events that are read from the journal at a time.
+const PAGE_EVENTS: usize = 512;
+/// Bytes that are read from the journal at a time: what a stream that catches up holds at most.
+const PAGE_BYTES: usize = 256 * 1024;
+
+/// An open stream. Dropping it closes it.
+pub struct LiveStream {
+    feed: Arc<Feed>,
+    reader: Arc<dyn Reader>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl LiveStream {
+    /// Opens a stream; `plan` looks at the state and says where each room starts.
+    pub fn open<T>(
+        feed: &Arc<Feed>,
+        reader: &Arc<dyn Reader>,
+        owner: Owner,
+        plan: impl FnOnce(&State) -> Result<(Vec<Start>, T), Error>,
+    ) -> Result<(Self, T), Error> {
+        let (mailbox, more) = feed.open(owner, plan)?;
+        Ok((Self { feed: Arc::clone(feed), reader: Arc::clone(reader), mailbox }, more))
+    }
+
+    /// The stream's mailbox, for answers.
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// Waits for what is to be delivered next. After [`Delivery::Ended`] nothing comes any more. Nothing is lost if the wait is given up.
+    pub async fn next(&self) -> Delivery {
+        loop {
+            match poll_fn(|context| self.mailbox.poll(context)).await {
+                Next::Deliver(delivery) => return delivery,
+                Next::Read(lag) => match self.read(lag).await {
+                    Ok(Some(events)) => return Delivery::Events(events),
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::error!(%error, "A stream could not read the journal");
+                        self.mailbox.end(Ending::ServerError);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Reads the next page of a room. None if there is nothing to deliver (any more).
+    async fn read(&self, lag: Lag) -> Result<Option<Bytes>, crate::store::StoreError> {
+        // What is published now was published while the reader was in the room, so nothing after a removal is read.
+        let user = self.mailbox.owner.user;
+        let bounds = self.feed.view().read(|state| {
+            permissions::member(state, user, lag.room).map(|(room, member)| (room.no, member.first_seq, room.head_seq))
+        });
+        let Ok((room, first_seq, head_seq)) = bounds else {
+            // They were put out a moment ago, and the feed is about to tell the mailbox so.
+            tokio::task::yield_now().await;
+            return Ok(None);
+        };
+        let first = first_seq.max(lag.after + 1);
+        if first > head_seq {
+            self.mailbox.caught(lag, head_seq.max(lag.after));
+            return Ok(None);
+        }
+        let range = Range { room, first, last: head_seq, limit: PAGE_EVENTS, bytes: PAGE_BYTES, newest: false };
+        let events = self.reader.events(range).await?;
+        let last = events.last().map_or(head_seq, |event| event.seq);
+        let bytes = elements(&events);
+        Ok(self.mailbox.caught(lag, last).then_some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+/// Events as members may see them, as elements of a list of events.
+pub fn elements(events: &[RoomEvent]) -> Bytes {
+    let mut out = BytesMut::new();
+    for event in events {
+        let (body, state) = match (event.currency, &event.body) {
+            (Currency::Replaced, _) => (None, BodyState::Replaced),
+            (Currency::Deleted, _) => (None, BodyState::Deleted),
+            (Currency::Current, None) => (None, BodyState::Erased),
+            (Currency::Current, Some(body)) => (Some(&body[..]), BodyState::Unspecified),
+        };
+        put_element(&mut out, &event.head, body, state);
+    }
+    out.freeze()
+}
+
+impl Drop for LiveStream {
+    fn drop(&mut self) {
+        self.feed.close(&self.mailbox);
+    }
+}
