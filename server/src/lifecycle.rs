@@ -43,6 +43,8 @@ use crate::telemetry::{Metrics, TelemetryError};
 const CHECKED_ROWS: i64 = 10_000;
 /// Threads that read the database.
 const READERS: usize = 4;
+/// How long before the drain time is over the last connections are cut, so that the process ends within it.
+const CUT_BEFORE: Duration = Duration::from_secs(1);
 /// How much longer than the drain time the writer may take for what has queued up.
 const WRITER_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -235,7 +237,7 @@ impl Server {
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         app.feed.stop();
         stop.cancel();
-        if tokio::time::timeout(drain, &mut serving).await.is_err() {
+        if tokio::time::timeout(drain.saturating_sub(CUT_BEFORE), &mut serving).await.is_err() {
             tracing::warn!(streams = app.feed.count(), "Cut the connections that had not gone within the drain time");
             serving.abort();
         }

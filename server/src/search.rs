@@ -54,7 +54,11 @@ impl Search {
         let (index, next) = TextIndex::open(&path, journal_id, size)?;
         let reader = TextIndex::reader(&path)?;
         let follower = Follower { index, next, journal, path };
-        let runtime = tokio::runtime::Handle::current();
+        // A runtime of its own, because the follower blocks while it writes, and outlasts the server's runtime by a moment.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| StoreError::Io(error.to_string()))?;
         std::thread::Builder::new()
             .name("search".into())
             .spawn(move || runtime.block_on(follower.run(sizes)))

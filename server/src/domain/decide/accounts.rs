@@ -104,7 +104,9 @@ pub(super) fn revoke(context: &Context<'_>, caller: &Caller, session: SessionId)
 pub(super) fn use_session(context: &Context<'_>, id: SessionId, from: SocketAddr) -> Decision {
     let Some(session) = context.state.session(id) else { return Decision::nothing() };
     let used = Overwrite::Used { session: id };
-    if session.address == Some(from.ip()) && context.now - session.used < PAUSE {
+    let is_news = session.address != Some(from.ip()) || context.now - session.used >= PAUSE;
+    // Someone who calls from two addresses in turn gets no more rows than anyone else may make.
+    if !is_news || context.rules.rate.check(session.user).is_err() {
         return Decision::overwrite(used, Answer::Done);
     }
     let seen = Content::SessionSeen(SessionSeen { peer: peer(from) });

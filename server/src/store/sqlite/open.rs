@@ -142,7 +142,7 @@ fn verify(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenErro
 }
 
 fn quick_check(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
-    let found: Vec<TextRow> = diesel::sql_query("SELECT quick_check AS value FROM pragma_quick_check(10)")
+    let found: Vec<TextRow> = diesel::sql_query("SELECT quick_check AS value FROM pragma_quick_check LIMIT 1")
         .load(connection)
         .map_err(|error| damaged(path, &error))?;
     match found.first() {
