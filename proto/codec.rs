@@ -52,7 +52,8 @@ impl<T: Message> Encoder for ServerEncoder<T> {
     type Error = Status;
 
     fn encode(&mut self, item: T, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        item.encode(dst).map_err(|error| Status::internal(format!("a response does not fit its buffer: {error}")))
+        item.encode(dst)
+            .map_err(|error| Status::internal(format!("a response does not fit its buffer: {error}")))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

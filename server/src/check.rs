@@ -11,13 +11,14 @@ use serde::Serialize;
 
 use crate::domain::ids::hex;
 use crate::domain::state::State;
-use crate::journal::event::{commitment, decode, decode_body, decode_head};
+use crate::journal::event::{decode, decode_body};
 use crate::journal::tree::{Edge, leaf_hash};
+use crate::journal::verify::check_row;
 use crate::lifecycle::{DATABASE, DataDir, StartError};
-use crate::store::sqlite::load::{StoredRow, identity, rows_from, state};
-use crate::store::sqlite::{OpenError, open_for_check};
 use crate::store::StoreError;
 use crate::store::schema::{room, room_event, user};
+use crate::store::sqlite::load::{identity, rows_from, state};
+use crate::store::sqlite::{OpenError, open_for_check};
 
 /// Rows that are read at a time.
 const CHUNK: i64 = 10_000;
@@ -72,30 +73,6 @@ impl CheckError {
             Self::DataDir(_) | Self::Open(_) => false,
         }
     }
-}
-
-/// Checks one row by itself, and returns its head.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_row(row: &StoredRow) -> Result<EventHead, String> {
-    let head = decode_head(&row.head).ok_or("its head cannot be decoded")?;
-    if head.index != row.index {
-        return Err(format!("its head is that of row {}", head.index));
-    }
-    if row.leaf[..] != leaf_hash(&row.head)[..] {
-        return Err("its leaf is not the hash of its head".into());
-    }
-    if let Some(body) = &row.body {
-        if head.commitment[..] != commitment(body)[..] {
-            return Err("its body is not the one that its head commits to".into());
-        }
-        let salt = decode_body(body).map(|body| body.salt.len());
-        if salt != Some(16) {
-            return Err("its body has no salt of 16 bytes".into());
-        }
-    }
-    Ok(head)
 }
 
 /// What the journal says about where a room's events are, and which texts are current.
@@ -167,8 +144,8 @@ pub fn check(path: &Path) -> Result<Report, CheckError> {
             if row.index != next {
                 return Err(wrong(format!("the next row is {}", row.index)));
             }
-            let head = check_row(&row).map_err(wrong)?;
-            let at = head.time.as_ref().map_or(i64::MIN, crate::domain::decide::from_timestamp);
+            let head = check_row(row.index, &row.head, row.body.as_deref(), &row.leaf).map_err(wrong)?;
+            let at = head.time.as_ref().map_or(i64::MIN, crate::domain::clock::from_timestamp);
             if at < time {
                 return Err(wrong("its time lies before that of the row before".into()));
             }
@@ -184,7 +161,8 @@ pub fn check(path: &Path) -> Result<Report, CheckError> {
                     if !salts.insert(<[u8; 16]>::try_from(&salt[..]).unwrap_or_default()) {
                         return Err(wrong("its salt is that of another row".into()));
                     }
-                    let entry = decode(&row.head, body).ok_or_else(|| wrong("its body is not of its head's kind".into()))?;
+                    let entry =
+                        decode(&row.head, body).ok_or_else(|| wrong("its body is not of its head's kind".into()))?;
                     if let (Content::JournalCreated(created), 0) = (&entry.draft.content, entry.index)
                         && created.journal_id != identity.journal_id
                     {
@@ -198,7 +176,9 @@ pub fn check(path: &Path) -> Result<Report, CheckError> {
     }
     if stored_head.edge != edge {
         let (have, want) = (edge.size(), stored_head.edge.size());
-        return Err(CheckError::Derived(format!("the tree of {have} rows is not the stored one, which is of {want}")));
+        return Err(CheckError::Derived(format!(
+            "the tree of {have} rows is not the stored one, which is of {want}"
+        )));
     }
     // An erased body may have held a name; then the tables cannot be told from the journal alone.
     if erased == 0 && !folded.has_same_record(&stored) {
@@ -227,12 +207,21 @@ fn place(connection: &mut SqliteConnection, number: i64, head: &EventHead) -> Re
     let author: Option<i64> = if actor < 0 {
         None
     } else {
-        let no = user::table.find(actor).filter(user::id.eq(&head.actor_id)).select(user::no).first(connection).optional();
+        let no = user::table
+            .find(actor)
+            .filter(user::id.eq(&head.actor_id))
+            .select(user::no)
+            .first(connection)
+            .optional();
         no.map_err(|error| Ok(CheckError::Read(error.into())))?
     };
     let right = (index, kind, target) == (head.index, head.kind, head.target_seq)
         && (author == Some(actor) || (actor < 0 && head.actor_id.is_empty()));
-    if right { Ok(()) } else { Err(Err("its room has it otherwise".into())) }
+    if right {
+        Ok(())
+    } else {
+        Err(Err("its room has it otherwise".into()))
+    }
 }
 
 /// Whether the texts that are withheld from members are those that the journal says were replaced or deleted, and whether the current ones are.
@@ -244,9 +233,13 @@ fn texts(connection: &mut SqliteConnection, rooms: &Rooms) -> Result<(), CheckEr
         .load(connection)
         .map_err(read)?;
     let same = withheld.len() == rooms.withheld.len()
-        && withheld.iter().all(|(number, seq, state)| rooms.withheld.get(&(*number, *seq)).is_some_and(|want| *want as i32 == *state));
+        && withheld.iter().all(|(number, seq, state)| {
+            rooms.withheld.get(&(*number, *seq)).is_some_and(|want| *want as i32 == *state)
+        });
     if !same {
-        return Err(CheckError::Derived("other texts are withheld than were replaced or deleted".into()));
+        return Err(CheckError::Derived(
+            "other texts are withheld than were replaced or deleted".into(),
+        ));
     }
     let moved: Vec<(i64, i64, i64)> = room_event::table
         .filter(room_event::current.ne(room_event::idx))
@@ -254,25 +247,40 @@ fn texts(connection: &mut SqliteConnection, rooms: &Rooms) -> Result<(), CheckEr
         .load(connection)
         .map_err(read)?;
     if moved.len() != rooms.edits.len() {
-        return Err(CheckError::Derived("other messages are edited than the journal says".into()));
+        return Err(CheckError::Derived(
+            "other messages are edited than the journal says".into(),
+        ));
     }
     for (number, seq, current) in moved {
         let newest = rooms.edits.get(&(number, seq)).and_then(|edits| edits.last());
         let index: Option<i64> = match newest {
-            Some(newest) => room_event::table.find((number, *newest)).select(room_event::idx).first(connection).optional().map_err(read)?,
+            Some(newest) => room_event::table
+                .find((number, *newest))
+                .select(room_event::idx)
+                .first(connection)
+                .optional()
+                .map_err(read)?,
             None => None,
         };
         if index != Some(current) {
-            return Err(CheckError::Derived(format!("message {seq} of the room made by row {number} has another current text")));
+            return Err(CheckError::Derived(format!(
+                "message {seq} of the room made by row {number} has another current text"
+            )));
         }
     }
     let count: i64 = room_event::table.count().get_result(connection).map_err(read)?;
     if count != rooms.sequenced {
-        return Err(CheckError::Derived(format!("rooms know {count} events and the journal {}", rooms.sequenced)));
+        return Err(CheckError::Derived(format!(
+            "rooms know {count} events and the journal {}",
+            rooms.sequenced
+        )));
     }
     let count: i64 = room::table.count().get_result(connection).map_err(read)?;
     if usize::try_from(count).ok() != Some(rooms.numbers.len()) {
-        return Err(CheckError::Derived(format!("there are {count} rooms and not {}", rooms.numbers.len())));
+        return Err(CheckError::Derived(format!(
+            "there are {count} rooms and not {}",
+            rooms.numbers.len()
+        )));
     }
     Ok(())
 }

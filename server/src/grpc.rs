@@ -1,6 +1,7 @@
 //! The API: parses requests into what the domain takes, and turns its answers into messages. The only part that knows tonic.
 
 pub mod accounts;
+mod action;
 mod auth;
 mod chat;
 mod convert;

@@ -5,6 +5,7 @@
 
 pub mod event;
 pub mod tree;
+pub mod verify;
 pub mod writer;
 
 use std::sync::{Arc, PoisonError, RwLock};

@@ -19,7 +19,6 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
-use crate::check::check_row;
 use crate::config::{Config, ConfigError};
 use crate::domain::clock::Micros;
 use crate::domain::decide::Rules;
@@ -28,6 +27,7 @@ use crate::domain::rate::Rate;
 use crate::domain::state::State;
 use crate::edge::{Edge, EdgeError};
 use crate::grpc::{App, RefuseLayer, Services, server_info::VERSION};
+use crate::journal::verify::check_row;
 use crate::journal::writer::{Journal, Writer, WriterError};
 use crate::journal::{Committed, Publish, View};
 use crate::limiter::LoginLimiter;
@@ -56,7 +56,9 @@ pub enum StartError {
     #[error("the data directory {path} cannot be used: {why}; choose another with --data-dir")]
     DataDir { path: std::path::PathBuf, why: String },
     /// Another server uses it.
-    #[error("the data directory {path} is in use by another server (process {pid}); stop that one, or choose another with --data-dir")]
+    #[error(
+        "the data directory {path} is in use by another server (process {pid}); stop that one, or choose another with --data-dir"
+    )]
     Locked { path: std::path::PathBuf, pid: String },
     /// The database is not opened.
     #[error(transparent)]
@@ -145,7 +147,10 @@ impl Server {
 
         let limits = &config.limits;
         let feed_limits = FeedLimits {
-            bounds: Bounds { events: limits.mailbox_bytes, answers: limits.result_bytes },
+            bounds: Bounds {
+                events: limits.mailbox_bytes,
+                answers: limits.result_bytes,
+            },
             connections_per_user: limits.connections_per_user,
             presence_members: limits.presence_members,
         };
@@ -156,7 +161,10 @@ impl Server {
         let size = state.size;
         let feed = Feed::new(View::new(state.clone()), feed_limits);
         let (sizes, followed) = watch::channel(size);
-        let publisher = Publisher { feed: Arc::clone(&feed), sizes };
+        let publisher = Publisher {
+            feed: Arc::clone(&feed),
+            sizes,
+        };
         let mut writer = Writer::new(appender, publisher, rules, state, head);
         if !writer.state().has_general() {
             writer.found(&identity.journal_id, VERSION).await.map_err(StartError::Found)?;
@@ -169,7 +177,13 @@ impl Server {
             Some(address) => Some(Metrics::install()?.bind(address).await?),
             None => None,
         };
-        let search = Search::start(data_dir.path(), &identity.journal_id, size, Arc::clone(&reader), followed)?;
+        let search = Search::start(
+            data_dir.path(),
+            &identity.journal_id,
+            size,
+            Arc::clone(&reader),
+            followed,
+        )?;
 
         let (journal, commands) = Journal::new();
         let writer_stop = CancellationToken::new();
@@ -184,9 +198,17 @@ impl Server {
             .map_err(|error| StartError::SetUp(error.to_string()))?;
 
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let at_once = if limits.password_hashes == 0 { cores } else { limits.password_hashes };
+        let at_once = if limits.password_hashes == 0 {
+            cores
+        } else {
+            limits.password_hashes
+        };
         let app = App {
-            passwords: Passwords::new(at_once, limits.password_queue, Duration::from_millis(limits.password_wait_ms)),
+            passwords: Passwords::new(
+                at_once,
+                limits.password_queue,
+                Duration::from_millis(limits.password_wait_ms),
+            ),
             logins: LoginLimiter::new(limits.failed_logins_per_address, limits.failed_logins_per_account),
             invitations: config.registration.codes()?,
             typing: App::typing_limiter(),
@@ -198,7 +220,15 @@ impl Server {
             reader,
             search,
         };
-        Ok(Self { app: Arc::new(app), edge, local_addr, metrics, writer_stop, writer_done, _data_dir: data_dir })
+        Ok(Self {
+            app: Arc::new(app),
+            edge,
+            local_addr,
+            metrics,
+            writer_stop,
+            writer_done,
+            _data_dir: data_dir,
+        })
     }
 
     /// The address on which it listens, with the port that the system chose.
@@ -211,7 +241,15 @@ impl Server {
     /// # Errors
     /// Also if it stops by itself, because the journal cannot be written.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), RunError> {
-        let Self { app, edge, metrics, writer_stop, mut writer_done, _data_dir, .. } = self;
+        let Self {
+            app,
+            edge,
+            metrics,
+            writer_stop,
+            mut writer_done,
+            _data_dir,
+            ..
+        } = self;
         let drain = Duration::from_secs(app.config.drain_seconds);
         let stop = CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
@@ -237,8 +275,14 @@ impl Server {
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         app.feed.stop();
         stop.cancel();
-        if tokio::time::timeout(drain.saturating_sub(CUT_BEFORE), &mut serving).await.is_err() {
-            tracing::warn!(streams = app.feed.count(), "Cut the connections that had not gone within the drain time");
+        if tokio::time::timeout(drain.saturating_sub(CUT_BEFORE), &mut serving)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                streams = app.feed.count(),
+                "Cut the connections that had not gone within the drain time"
+            );
             serving.abort();
         }
         tasks.close();
@@ -263,18 +307,26 @@ fn writer_outcome(outcome: Result<Result<(), WriterError>, oneshot::error::RecvE
 }
 
 /// Whether the newest rows are what was written, and whether the tree ends with them.
-fn check_newest(appender: &mut SqliteAppender, state: &State, edge: &crate::journal::tree::Edge) -> Result<(), StartError> {
+fn check_newest(
+    appender: &mut SqliteAppender,
+    state: &State,
+    edge: &crate::journal::tree::Edge,
+) -> Result<(), StartError> {
     let rows = appender.newest_rows(CHECKED_ROWS)?;
     let first = state.size - i64::try_from(rows.len()).unwrap_or(i64::MAX);
     if first < 0 || (first > 0 && rows.len() < usize::try_from(CHECKED_ROWS).unwrap_or(usize::MAX)) {
-        return Err(StartError::Changed(format!("it should have {} rows, and has not", state.size)));
+        return Err(StartError::Changed(format!(
+            "it should have {} rows, and has not",
+            state.size
+        )));
     }
     let mut whole = crate::journal::tree::Edge::default();
     for (want, row) in (first..).zip(&rows) {
         if row.index != want {
             return Err(StartError::Changed(format!("row {want} is missing")));
         }
-        check_row(row).map_err(|why| StartError::Changed(format!("row {want}: {why}")))?;
+        check_row(row.index, &row.head, row.body.as_deref(), &row.leaf)
+            .map_err(|why| StartError::Changed(format!("row {want}: {why}")))?;
         whole.push(crate::journal::tree::leaf_hash(&row.head));
     }
     if first == 0 && whole != *edge {
@@ -288,7 +340,10 @@ fn serve(
     app: &Arc<App>,
     edge: Edge,
     stop: CancellationToken,
-) -> (HealthReporter, impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<>) {
+) -> (
+    HealthReporter,
+    impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<>,
+) {
     let limits = app.config.limits.clone();
     let services = Services(Arc::clone(app));
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -306,7 +361,9 @@ fn serve(
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         let reflection_v1 = reflection().build_v1().expect("the descriptor sets were made by the build");
-        let reflection_v1alpha = reflection().build_v1alpha().expect("the descriptor sets were made by the build");
+        let reflection_v1alpha = reflection()
+            .build_v1alpha()
+            .expect("the descriptor sets were made by the build");
         // Never `http2_adaptive_window`: it shrinks the connection's window, and with it how many small frames may wait.
         tonic::transport::Server::builder()
             .initial_connection_window_size(limits.connection_window_bytes)

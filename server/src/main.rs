@@ -65,7 +65,10 @@ fn run_check(loaded: &Loaded, json: bool) -> ExitCode {
         Err(error) => {
             let code = if error.is_tampered() { FAILED } else { UNREADABLE };
             if json {
-                print(&serde_json::json!({ "ok": false, "tampered": error.is_tampered(), "problem": error.to_string() }).to_string());
+                print(
+                    &serde_json::json!({ "ok": false, "tampered": error.is_tampered(), "problem": error.to_string() })
+                        .to_string(),
+                );
             }
             fail(&error.into(), code)
         }

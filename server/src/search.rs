@@ -53,7 +53,12 @@ impl Search {
         let path = data_dir.join("search.db");
         let (index, next) = TextIndex::open(&path, journal_id, size)?;
         let reader = TextIndex::reader(&path)?;
-        let follower = Follower { index, next, journal, path };
+        let follower = Follower {
+            index,
+            next,
+            journal,
+            path,
+        };
         // A runtime of its own, because the follower blocks while it writes, and outlasts the server's runtime by a moment.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -69,13 +74,18 @@ impl Search {
     /// Messages whose text has all the words of `query`, in `rooms` (number, and first seq that may be read), from before the row `before`.
     pub async fn find(&self, query: &str, rooms: Vec<(i64, i64)>, before: i64, size: usize) -> Result<Found, Error> {
         let Some(query) = match_all(query) else {
-            return Err(Error::invalid("query", format!("it must have 1 to {WORDS} words with letters or digits in them")));
+            return Err(Error::invalid(
+                "query",
+                format!("it must have 1 to {WORDS} words with letters or digits in them"),
+            ));
         };
         let first_seqs: HashMap<i64, i64> = rooms.into_iter().collect();
         let (hits, next) = self
             .reader
             .run(move |connection| {
-                find(connection, &query, before, size, |hit| first_seqs.get(&hit.room).is_some_and(|first| hit.seq >= *first))
+                find(connection, &query, before, size, |hit| {
+                    first_seqs.get(&hit.room).is_some_and(|first| hit.seq >= *first)
+                })
             })
             .await?;
         Ok(Found { hits, next })
@@ -84,7 +94,10 @@ impl Search {
 
 /// The query that FTS5 gets: every word, quoted so that nothing in it is syntax, as a prefix.
 fn match_all(query: &str) -> Option<String> {
-    let words: Vec<&str> = query.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).collect();
+    let words: Vec<&str> = query
+        .split_whitespace()
+        .filter(|word| word.chars().any(char::is_alphanumeric))
+        .collect();
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{}\"*", word.replace('"', "\"\""))).collect();
     (1..=WORDS).contains(&quoted.len()).then(|| quoted.join(" "))
 }
@@ -134,12 +147,20 @@ mod tests {
     use crate::store::TextChange;
 
     fn posted(index: i64, text: &str) -> TextChange {
-        TextChange { index, room: 1, seq: index, text: Some(text.into()) }
+        TextChange {
+            index,
+            room: 1,
+            seq: index,
+            text: Some(text.into()),
+        }
     }
 
     async fn seqs(reader: &SqliteReader, query: &str) -> Vec<i64> {
         let query = match_all(query).unwrap();
-        let (hits, _) = reader.run(move |connection| find(connection, &query, i64::MAX, 10, |_| true)).await.unwrap();
+        let (hits, _) = reader
+            .run(move |connection| find(connection, &query, i64::MAX, 10, |_| true))
+            .await
+            .unwrap();
         hits.into_iter().map(|hit| hit.seq).collect()
     }
 
@@ -149,13 +170,32 @@ mod tests {
         let path = dir.path().join("search.db");
         let (mut index, next) = TextIndex::open(&path, "j", 0).unwrap();
         assert_eq!(next, 0);
-        index.apply(&[posted(10, "the Zauberwort is here"), posted(11, "café au lait"), posted(12, "nothing")], 13).unwrap();
+        index
+            .apply(
+                &[
+                    posted(10, "the Zauberwort is here"),
+                    posted(11, "café au lait"),
+                    posted(12, "nothing"),
+                ],
+                13,
+            )
+            .unwrap();
         let reader = TextIndex::reader(&path).unwrap();
         assert_eq!(seqs(&reader, "zauber").await, [10]);
         assert_eq!(seqs(&reader, "CAFE lait").await, [11]);
         assert_eq!(seqs(&reader, "\" OR NEAR( x").await, Vec::<i64>::new());
-        let edited = TextChange { index: 13, room: 1, seq: 10, text: Some("changed".into()) };
-        let deleted = TextChange { index: 14, room: 1, seq: 11, text: None };
+        let edited = TextChange {
+            index: 13,
+            room: 1,
+            seq: 10,
+            text: Some("changed".into()),
+        };
+        let deleted = TextChange {
+            index: 14,
+            room: 1,
+            seq: 11,
+            text: None,
+        };
         index.apply(&[edited, deleted], 15).unwrap();
         assert_eq!(seqs(&reader, "zauberwort").await, Vec::<i64>::new());
         assert_eq!(seqs(&reader, "changed").await, [10]);

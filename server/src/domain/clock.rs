@@ -1,6 +1,6 @@
 //! The time. The only place that reads the machine's clocks.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Microseconds since 1970-01-01 UTC.
 pub type Micros = i64;
@@ -38,8 +38,17 @@ impl StepWatch {
     /// Starts to watch. `newest` is the time of the newest row of the journal: a clock behind it was stepped back while nobody looked.
     pub fn start(newest: Micros) -> (Self, Option<Step>) {
         let wall = now();
-        let step = (newest > wall.saturating_add(STEP)).then_some(Step { expected: newest, observed: wall });
-        (Self { wall, at: Instant::now() }, step)
+        let step = (newest > wall.saturating_add(STEP)).then_some(Step {
+            expected: newest,
+            observed: wall,
+        });
+        (
+            Self {
+                wall,
+                at: Instant::now(),
+            },
+            step,
+        )
     }
 
     /// Reads the clock, and tells if it was stepped since the last reading.
@@ -56,9 +65,20 @@ fn step(expected: Micros, observed: Micros) -> Option<Step> {
     (expected.abs_diff(observed) > STEP.unsigned_abs()).then_some(Step { expected, observed })
 }
 
-/// A span as microseconds.
-pub fn micros(span: Duration) -> Micros {
-    Micros::try_from(span.as_micros()).unwrap_or(Micros::MAX)
+/// A time as events carry it.
+pub fn timestamp(time: Micros) -> prost_types::Timestamp {
+    let nanos = i32::try_from(time.rem_euclid(1_000_000) * 1000).expect("below 10⁹");
+    prost_types::Timestamp {
+        seconds: time.div_euclid(1_000_000),
+        nanos,
+    }
+}
+
+/// The time that an event carries.
+pub fn from_timestamp(time: &prost_types::Timestamp) -> Micros {
+    time.seconds
+        .saturating_mul(1_000_000)
+        .saturating_add(i64::from(time.nanos) / 1000)
 }
 
 #[cfg(test)]
@@ -68,7 +88,10 @@ mod tests {
     #[test]
     fn a_slewed_clock_is_not_stepped_and_a_jump_is() {
         assert_eq!(step(10 * SECOND, 11 * SECOND), None);
-        let back = Step { expected: 10_000 * SECOND, observed: 6_400 * SECOND };
+        let back = Step {
+            expected: 10_000 * SECOND,
+            observed: 6_400 * SECOND,
+        };
         assert_eq!(step(back.expected, back.observed), Some(back));
     }
 

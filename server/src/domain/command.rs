@@ -16,7 +16,11 @@ use super::{facts::Needs, ids::TokenHash};
 #[expect(missing_docs, reason = "the fields are those of the API's requests")]
 pub enum Change {
     /// Posts a message.
-    Send { room: RoomId, text: MessageText, reply_to: i64 },
+    Send {
+        room: RoomId,
+        text: MessageText,
+        reply_to: i64,
+    },
     /// Replaces a text.
     Edit { room: RoomId, seq: i64, text: MessageText },
     /// Deletes a message.
@@ -26,9 +30,18 @@ pub enum Change {
     /// Takes back a reaction.
     Unreact { room: RoomId, seq: i64, emoji: Emoji },
     /// Makes a room.
-    CreateRoom { kind: RoomKind, name: RoomName, topic: Line, history: HistoryVisibility },
+    CreateRoom {
+        kind: RoomKind,
+        name: RoomName,
+        topic: Line,
+        history: HistoryVisibility,
+    },
     /// Renames a room or changes its topic.
-    UpdateRoom { room: RoomId, name: Option<RoomName>, topic: Option<Line> },
+    UpdateRoom {
+        room: RoomId,
+        name: Option<RoomName>,
+        topic: Option<Line>,
+    },
     /// Closes a room.
     ArchiveRoom { room: RoomId, reason: Line },
     /// Joins a room.
@@ -63,15 +76,40 @@ impl Change {
 #[expect(missing_docs, reason = "the fields are what the summaries name")]
 pub enum Command {
     /// A member's change.
-    Change { caller: Caller, request: RequestId, change: Change },
+    Change {
+        caller: Caller,
+        request: RequestId,
+        change: Change,
+    },
     /// Makes an account and logs in.
-    Register { name: UserName, display_name: DisplayName, password: String, client: ClientName, token: Token, from: SocketAddr },
+    Register {
+        name: UserName,
+        display_name: DisplayName,
+        password: String,
+        client: ClientName,
+        token: Token,
+        from: SocketAddr,
+    },
     /// Logs in, the password having been found right against the hash `verified`.
-    LogIn { user: UserId, verified: String, client: ClientName, token: Token, from: SocketAddr },
+    LogIn {
+        user: UserId,
+        verified: String,
+        client: ClientName,
+        token: Token,
+        from: SocketAddr,
+    },
     /// Notes a refused login.
-    RefuseLogin { user: Option<UserId>, attempted_name: String, from: SocketAddr },
+    RefuseLogin {
+        user: Option<UserId>,
+        attempted_name: String,
+        from: SocketAddr,
+    },
     /// Changes a password, the old one having been found right against `verified`, and ends the user's other sessions.
-    ChangePassword { caller: Caller, verified: String, password: String },
+    ChangePassword {
+        caller: Caller,
+        verified: String,
+        password: String,
+    },
     /// Ends the caller's own session.
     LogOut { caller: Caller },
     /// Notes that a session was used.
@@ -107,22 +145,38 @@ impl Command {
             Self::Change { caller, change, .. } => {
                 needs.requests.extend(self.request_key());
                 match change {
-                    Change::Send { room, reply_to: seq @ 1.., .. } | Change::Edit { room, seq, .. } | Change::Delete { room, seq } => {
+                    Change::Send {
+                        room,
+                        reply_to: seq @ 1..,
+                        ..
+                    }
+                    | Change::Edit { room, seq, .. }
+                    | Change::Delete { room, seq } => {
                         needs.messages.extend(room_no(*room).map(|no| (*room, no, *seq)));
                     }
                     Change::React { room, seq, .. } | Change::Unreact { room, seq, .. } => {
                         needs.messages.extend(room_no(*room).map(|no| (*room, no, *seq)));
                         needs.reactions.extend(room_no(*room).map(|no| (*room, no, *seq)));
                     }
-                    Change::OpenDirect { user } => needs.rows.extend(state.direct(caller.user, *user).map(|room| room.no)),
+                    Change::OpenDirect { user } => {
+                        needs.rows.extend(state.direct(caller.user, *user).map(|room| room.no))
+                    }
                     _ => {}
                 }
             }
-            Self::LogIn { user, .. } | Self::ChangePassword { caller: Caller { user, .. }, .. } => {
+            Self::LogIn { user, .. }
+            | Self::ChangePassword {
+                caller: Caller { user, .. },
+                ..
+            } => {
                 needs.passwords.extend(user_no(*user).map(|no| (*user, no)));
             }
             Self::MarkRead { caller, room, .. } => {
-                needs.read_marks.extend(user_no(caller.user).zip(room_no(*room)).map(|(user, no)| (caller.user, user, *room, no)));
+                needs.read_marks.extend(
+                    user_no(caller.user)
+                        .zip(room_no(*room))
+                        .map(|(user, no)| (caller.user, user, *room, no)),
+                );
             }
             _ => {}
         }

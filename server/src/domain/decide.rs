@@ -9,7 +9,7 @@ use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{ClockStepped, JournalCreated, RefusalsCounted, RoomCreated, RoomKind};
 
 use super::caller::Caller;
-use super::clock::Micros;
+use super::clock::{Micros, timestamp};
 use super::command::{Change, Command};
 use super::entry::{Draft, Subject};
 use super::error::Error;
@@ -102,15 +102,27 @@ pub struct Decision {
 
 impl Decision {
     fn event(draft: Draft) -> Self {
-        Self { drafts: vec![draft], overwrite: None, answer: Answer::Receipt }
+        Self {
+            drafts: vec![draft],
+            overwrite: None,
+            answer: Answer::Receipt,
+        }
     }
 
     fn events(drafts: Vec<Draft>, answer: Answer) -> Self {
-        Self { drafts, overwrite: None, answer }
+        Self {
+            drafts,
+            overwrite: None,
+            answer,
+        }
     }
 
     fn overwrite(overwrite: Overwrite, answer: Answer) -> Self {
-        Self { drafts: Vec::new(), overwrite: Some(overwrite), answer }
+        Self {
+            drafts: Vec::new(),
+            overwrite: Some(overwrite),
+            answer,
+        }
     }
 
     fn nothing() -> Self {
@@ -121,18 +133,44 @@ impl Decision {
 /// Decides what `command` leads to.
 pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Error> {
     match command {
-        Command::Change { caller, request, change } => decide_change(context, caller, *request, change),
-        Command::Register { name, display_name, password, client, token, from } => {
-            accounts::register(context, name, display_name, password, client, token, *from)
-        }
-        Command::LogIn { user, verified, client, token, from } => accounts::log_in(context, *user, verified, client, token, *from),
-        Command::RefuseLogin { user, attempted_name, from } => Ok(accounts::refuse_login(*user, attempted_name, *from)),
-        Command::ChangePassword { caller, verified, password } => accounts::change_password(context, caller, verified, password),
+        Command::Change {
+            caller,
+            request,
+            change,
+        } => decide_change(context, caller, *request, change),
+        Command::Register {
+            name,
+            display_name,
+            password,
+            client,
+            token,
+            from,
+        } => accounts::register(context, name, display_name, password, client, token, *from),
+        Command::LogIn {
+            user,
+            verified,
+            client,
+            token,
+            from,
+        } => accounts::log_in(context, *user, verified, client, token, *from),
+        Command::RefuseLogin {
+            user,
+            attempted_name,
+            from,
+        } => Ok(accounts::refuse_login(*user, attempted_name, *from)),
+        Command::ChangePassword {
+            caller,
+            verified,
+            password,
+        } => accounts::change_password(context, caller, verified, password),
         Command::LogOut { caller } => accounts::log_out(context, caller),
         Command::Use { session, from } => Ok(accounts::use_session(context, *session, *from)),
         Command::Expire { age, idle } => Ok(accounts::expire(context, *age, *idle)),
         Command::CountRefusals { cause, count } => {
-            let counted = RefusalsCounted { cause: (*cause).into(), count: *count };
+            let counted = RefusalsCounted {
+                cause: (*cause).into(),
+                count: *count,
+            };
             Ok(server_event(Content::RefusalsCounted(counted)))
         }
         Command::MarkRead { caller, room, seq } => {
@@ -141,22 +179,17 @@ pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Erro
         }
         Command::ForgetRequests { before } => Ok(Decision::overwrite(Overwrite::ForgetRequests(*before), Answer::Done)),
         Command::ClockStepped { expected, observed } => {
-            let stepped = ClockStepped { expected: Some(timestamp(*expected)), observed: Some(timestamp(*observed)) };
+            let stepped = ClockStepped {
+                expected: Some(timestamp(*expected)),
+                observed: Some(timestamp(*observed)),
+            };
             Ok(server_event(Content::ClockStepped(stepped)))
         }
-        Command::Found { journal_id, server_version } => Ok(found(journal_id, server_version)),
+        Command::Found {
+            journal_id,
+            server_version,
+        } => Ok(found(journal_id, server_version)),
     }
-}
-
-/// A time as events carry it.
-pub fn timestamp(time: Micros) -> prost_types::Timestamp {
-    let nanos = i32::try_from(time.rem_euclid(1_000_000) * 1000).expect("below 10⁹");
-    prost_types::Timestamp { seconds: time.div_euclid(1_000_000), nanos }
-}
-
-/// The time that an event carries.
-pub fn from_timestamp(time: &prost_types::Timestamp) -> Micros {
-    time.seconds.saturating_mul(1_000_000).saturating_add(i64::from(time.nanos) / 1000)
 }
 
 fn server_event(content: Content) -> Decision {
@@ -165,7 +198,10 @@ fn server_event(content: Content) -> Decision {
 
 /// The first rows of a journal.
 fn found(journal_id: &str, server_version: &str) -> Decision {
-    let created = JournalCreated { journal_id: journal_id.into(), server_version: server_version.into() };
+    let created = JournalCreated {
+        journal_id: journal_id.into(),
+        server_version: server_version.into(),
+    };
     let general = RoomCreated {
         kind: RoomKind::General.into(),
         name: "general".into(),
@@ -173,38 +209,77 @@ fn found(journal_id: &str, server_version: &str) -> Decision {
         history: greffe_api::v1::HistoryVisibility::FromStart.into(),
         direct_user_ids: Vec::new(),
     };
-    let room = Draft { room: Some(RoomId::random()), ..Draft::outside_rooms(None, Subject::None, Content::RoomCreated(general)) };
-    Decision::events(vec![Draft::outside_rooms(None, Subject::None, Content::JournalCreated(created)), room], Answer::Done)
+    let room = Draft {
+        room: Some(RoomId::random()),
+        ..Draft::outside_rooms(None, Subject::None, Content::RoomCreated(general))
+    };
+    Decision::events(
+        vec![
+            Draft::outside_rooms(None, Subject::None, Content::JournalCreated(created)),
+            room,
+        ],
+        Answer::Done,
+    )
 }
 
 /// Refuses a caller whose session ended while the command waited.
 fn live_session(context: &Context<'_>, caller: &Caller) -> Result<(), Error> {
-    let session = context.state.session(caller.session).filter(|session| session.user == caller.user);
+    let session = context
+        .state
+        .session(caller.session)
+        .filter(|session| session.user == caller.user);
     session.map(|_| ()).ok_or(Error::SessionEnded)
 }
 
 /// Decides a member's change: first whether it was answered before, then whether it is too fast, then by its own rules.
-fn decide_change(context: &Context<'_>, caller: &Caller, request: RequestId, change: &Change) -> Result<Decision, Error> {
+fn decide_change(
+    context: &Context<'_>,
+    caller: &Caller,
+    request: RequestId,
+    change: &Change,
+) -> Result<Decision, Error> {
     live_session(context, caller)?;
     if let Some(answered) = context.facts.requests.get(&request.key(caller.user)) {
         // Once the body is erased nothing is left to compare with, and the receipt tells nothing that the sender does not know.
-        let same = answered.row.salt.as_ref().is_none_or(|salt| change.digest(salt) == answered.digest);
+        let same = answered
+            .row
+            .salt
+            .as_ref()
+            .is_none_or(|salt| change.digest(salt) == answered.digest);
         if !same {
-            let head = crate::journal::event::decode_head(&answered.row.head);
-            let (room, seq) = head.map_or((None, 0), |head| (head.room_id.parse().ok(), head.seq));
-            return Err(Error::RequestIdReused { room, seq });
+            return Err(Error::RequestIdReused {
+                room: answered.row.room,
+                seq: answered.row.seq,
+            });
         }
-        return Ok(Decision::events(Vec::new(), Answer::Earlier { index: answered.index, remember: false }));
+        return Ok(Decision::events(
+            Vec::new(),
+            Answer::Earlier {
+                index: answered.index,
+                remember: false,
+            },
+        ));
     }
-    context.rules.rate.check(caller.user).map_err(|retry_after| Error::RateLimited { retry_after })?;
+    context
+        .rules
+        .rate
+        .check(caller.user)
+        .map_err(|retry_after| Error::RateLimited { retry_after })?;
     match change {
         Change::Send { room, text, reply_to } => messages::send(context, caller, *room, text, *reply_to),
         Change::Edit { room, seq, text } => messages::edit(context, caller, *room, *seq, text),
         Change::Delete { room, seq } => messages::delete(context, caller, *room, *seq),
         Change::React { room, seq, emoji } => messages::react(context, caller, *room, *seq, emoji),
         Change::Unreact { room, seq, emoji } => messages::unreact(context, caller, *room, *seq, emoji),
-        Change::CreateRoom { kind, name, topic, history } => rooms::create(context, caller, *kind, name, topic, *history),
-        Change::UpdateRoom { room, name, topic } => rooms::update(context, caller, *room, name.as_ref(), topic.as_ref()),
+        Change::CreateRoom {
+            kind,
+            name,
+            topic,
+            history,
+        } => rooms::create(context, caller, *kind, name, topic, *history),
+        Change::UpdateRoom { room, name, topic } => {
+            rooms::update(context, caller, *room, name.as_ref(), topic.as_ref())
+        }
         Change::ArchiveRoom { room, reason } => rooms::archive(context, caller, *room, reason),
         Change::Join { room } => rooms::join(context, caller, *room),
         Change::Leave { room } => rooms::leave(context, caller, *room),

@@ -50,27 +50,44 @@ pub struct Draft {
 impl Draft {
     /// An event that no room's members are told of.
     pub fn outside_rooms(actor: Option<UserId>, subject: Subject, content: Content) -> Self {
-        Self { room: None, actor, subject, target_seq: 0, content, aside: None }
+        Self {
+            room: None,
+            actor,
+            subject,
+            target_seq: 0,
+            content,
+            aside: None,
+        }
     }
 
     /// An event that the members of `room` are told of.
     pub fn in_room(room: RoomId, actor: UserId, content: Content) -> Self {
-        Self { room: Some(room), actor: Some(actor), subject: Subject::None, target_seq: 0, content, aside: None }
+        Self {
+            room: Some(room),
+            actor: Some(actor),
+            subject: Subject::None,
+            target_seq: 0,
+            content,
+            aside: None,
+        }
     }
 
     /// The same, about someone.
+    #[must_use]
     pub fn about(mut self, user: UserId) -> Self {
         self.subject = Subject::User(user);
         self
     }
 
     /// The same, about a message.
+    #[must_use]
     pub fn on(mut self, seq: i64) -> Self {
         self.target_seq = seq;
         self
     }
 
     /// The same, with something that is stored beside it.
+    #[must_use]
     pub fn with(mut self, aside: Aside) -> Self {
         self.aside = Some(aside);
         self
@@ -140,7 +157,10 @@ pub fn kind(content: &Content) -> EventKind {
 
 /// An address as events carry it.
 pub fn peer(address: SocketAddr) -> Option<PeerAddress> {
-    Some(PeerAddress { address: address.ip().to_string(), port: u32::from(address.port()) })
+    Some(PeerAddress {
+        address: address.ip().to_string(),
+        port: u32::from(address.port()),
+    })
 }
 
 /// The address that an event carries.

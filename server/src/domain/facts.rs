@@ -32,6 +32,10 @@ pub struct Needs {
 pub struct RowFact {
     /// Its head's bytes.
     pub head: Bytes,
+    /// Its room.
+    pub room: Option<RoomId>,
+    /// Its seq, or 0.
+    pub seq: i64,
     /// Its salt. None once the body is erased: what was asked can then no longer be compared.
     pub salt: Option<Vec<u8>>,
 }
@@ -92,7 +96,13 @@ impl Facts {
             let target = (room, draft.target_seq);
             match &draft.content {
                 Content::MessagePosted(_) => {
-                    self.messages.insert((room, entry.seq), MessageFact { author: actor, deleted: false });
+                    self.messages.insert(
+                        (room, entry.seq),
+                        MessageFact {
+                            author: actor,
+                            deleted: false,
+                        },
+                    );
                 }
                 Content::MessageDeleted(_) => {
                     if let Some(message) = self.messages.get_mut(&target) {
@@ -100,11 +110,17 @@ impl Facts {
                     }
                 }
                 Content::ReactionAdded(added) => {
-                    let reaction = ReactionFact { user: actor, seq: entry.seq, emoji: added.emoji.clone() };
+                    let reaction = ReactionFact {
+                        user: actor,
+                        seq: entry.seq,
+                        emoji: added.emoji.clone(),
+                    };
                     self.reactions.entry(target).or_default().push(reaction);
                 }
                 Content::ReactionRemoved(_) => {
-                    if let (Some(reactions), Some(Aside::TakesBack(seq))) = (self.reactions.get_mut(&target), &draft.aside) {
+                    if let (Some(reactions), Some(Aside::TakesBack(seq))) =
+                        (self.reactions.get_mut(&target), &draft.aside)
+                    {
                         reactions.retain(|reaction| reaction.seq != *seq);
                     }
                 }

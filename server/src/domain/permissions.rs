@@ -14,7 +14,11 @@ pub fn member(state: &State, user: UserId, room: RoomId) -> Result<(&Room, Membe
     let room = state.room(room).ok_or(Error::RoomNotFound)?;
     match state.member(room, user) {
         Some(member) if member.role.is_in() => Ok((room, member)),
-        place => Err(if is_visible(room, place) { Error::NotAMember } else { Error::RoomNotFound }),
+        place => Err(if is_visible(room, place) {
+            Error::NotAMember
+        } else {
+            Error::RoomNotFound
+        }),
     }
 }
 
@@ -22,11 +26,16 @@ pub fn member(state: &State, user: UserId, room: RoomId) -> Result<(&Room, Membe
 pub fn visible(state: &State, user: UserId, room: RoomId) -> Result<(&Room, Option<Member>), Error> {
     let room = state.room(room).ok_or(Error::RoomNotFound)?;
     let place = state.member(room, user);
-    if is_visible(room, place) { Ok((room, place)) } else { Err(Error::RoomNotFound) }
+    if is_visible(room, place) {
+        Ok((room, place))
+    } else {
+        Err(Error::RoomNotFound)
+    }
 }
 
 fn is_visible(room: &Room, place: Option<Member>) -> bool {
-    matches!(room.kind, RoomKind::Public | RoomKind::General) || place.is_some_and(|member| member.role != Role::Removed)
+    matches!(room.kind, RoomKind::Public | RoomKind::General)
+        || place.is_some_and(|member| member.role != Role::Removed)
 }
 
 /// A room that `user` is in and that can still be written.
@@ -41,8 +50,12 @@ pub fn writer(state: &State, user: UserId, room: RoomId) -> Result<(&Room, Membe
 /// Refuses what rooms that everyone or exactly two people are in do not have.
 pub fn has_membership(room: &Room) -> Result<(), Error> {
     match room.kind {
-        RoomKind::General => Err(Error::NotInThisKindOfRoom("everyone is in `general`, and it stays as it is")),
-        RoomKind::Direct => Err(Error::NotInThisKindOfRoom("a direct room has its two people, and stays as it is")),
+        RoomKind::General => Err(Error::NotInThisKindOfRoom(
+            "everyone is in `general`, and it stays as it is",
+        )),
+        RoomKind::Direct => Err(Error::NotInThisKindOfRoom(
+            "a direct room has its two people, and stays as it is",
+        )),
         RoomKind::Public | RoomKind::Private | RoomKind::Unspecified => Ok(()),
     }
 }
@@ -52,5 +65,11 @@ pub fn at_least(member: Member, role: Role) -> Result<(), Error> {
     if member.role >= role {
         return Ok(());
     }
-    Err(Error::RoleTooLow { needed: if role == Role::Owner { "owners" } else { "owners and moderators" } })
+    Err(Error::RoleTooLow {
+        needed: if role == Role::Owner {
+            "owners"
+        } else {
+            "owners and moderators"
+        },
+    })
 }

@@ -22,7 +22,10 @@ impl Rate {
             let burst = number(burst).unwrap_or(NonZeroU32::MIN);
             RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst))
         });
-        Self { limiter, clock: DefaultClock::default() }
+        Self {
+            limiter,
+            clock: DefaultClock::default(),
+        }
     }
 
     /// Takes one from the user's budget, or says how long to wait.

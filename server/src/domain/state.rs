@@ -10,7 +10,7 @@ use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{HistoryVisibility, MemberRole, RoomKind};
 
 use super::clock::Micros;
-use super::entry::{Entry, Aside, Subject, peer_ip};
+use super::entry::{Aside, Entry, Subject, peer_ip};
 use super::ids::{RoomId, SessionId, TokenHash, UserId};
 use super::text::room_name_key;
 
@@ -116,6 +116,7 @@ pub struct Room {
 
 impl Room {
     /// The room itself, without who is in it.
+    #[must_use]
     pub fn without_members(&self) -> Self {
         Self {
             no: self.no,
@@ -135,7 +136,9 @@ impl Room {
 
     /// Whether somebody other than `user` is an owner.
     pub fn has_other_owner(&self, user: UserId) -> bool {
-        self.members.iter().any(|(id, member)| *id != user && member.role == Role::Owner)
+        self.members
+            .iter()
+            .any(|(id, member)| *id != user && member.role == Role::Owner)
     }
 }
 
@@ -259,14 +262,23 @@ impl State {
     pub fn member(&self, room: &Room, user: UserId) -> Option<Member> {
         if Some(room.id) == self.general {
             let since = self.users.get(&user)?.created;
-            return Some(Member { role: Role::Member, since, first_seq: 1, barred: false });
+            return Some(Member {
+                role: Role::Member,
+                since,
+                first_seq: 1,
+                barred: false,
+            });
         }
         room.members.get(&user).copied()
     }
 
     /// How many people are in a room.
     pub fn member_count(&self, room: &Room) -> usize {
-        if Some(room.id) == self.general { self.users.len() } else { room.member_count }
+        if Some(room.id) == self.general {
+            self.users.len()
+        } else {
+            room.member_count
+        }
     }
 
     /// The rooms that a user is in or invited to, oldest first, `general` included.
@@ -296,7 +308,11 @@ impl State {
 
     /// A user's sessions, oldest first.
     pub fn sessions_of(&self, user: UserId) -> impl DoubleEndedIterator<Item = &Session> {
-        self.sessions_of.get(&user).into_iter().flatten().filter_map(|(_, id)| self.sessions.get(id))
+        self.sessions_of
+            .get(&user)
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, id)| self.sessions.get(id))
     }
 
     /// All sessions, in no order.
@@ -350,12 +366,17 @@ impl State {
     /// Takes in what a table holds, at start.
     pub fn load_session(&mut self, session: Session) {
         self.tokens.insert(session.token, session.id);
-        self.sessions_of.entry(session.user).or_default().insert((session.no, session.id));
+        self.sessions_of
+            .entry(session.user)
+            .or_default()
+            .insert((session.no, session.id));
         self.sessions.insert(session.id, session);
     }
 
     fn set_member(&mut self, room_id: RoomId, user: UserId, member: Option<Member>) {
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let Some(room) = self.rooms.get_mut(&room_id) else {
+            return;
+        };
         let before = match member {
             Some(member) => room.members.insert(user, member),
             None => room.members.remove(&user),
@@ -413,7 +434,12 @@ impl State {
             members: HashMap::new(),
             member_count: 0,
         });
-        let place = |role| Member { role, since: entry.time, first_seq: 1, barred: false };
+        let place = |role| Member {
+            role,
+            since: entry.time,
+            first_seq: 1,
+            barred: false,
+        };
         match (direct, entry.draft.actor) {
             (Some((a, b)), _) => {
                 self.set_member(id, a, Some(place(Role::Member)));
@@ -426,7 +452,9 @@ impl State {
 
     fn apply_in_room(&mut self, entry: &Entry, room_id: RoomId, touched: &mut Vec<Touched>) {
         let draft = &entry.draft;
-        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        let Some(room) = self.rooms.get_mut(&room_id) else {
+            return;
+        };
         let before = draft.subject.user().and_then(|user| room.members.get(&user).copied());
         let from_joining = room.history == HistoryVisibility::FromJoining;
         let change = match &draft.content {
@@ -452,23 +480,44 @@ impl State {
             }
             Content::MemberJoined(joined) => {
                 let role = Role::from_api(joined.role()).unwrap_or(Role::Member);
-                Some(Member { role, since: entry.time, first_seq: if from_joining { entry.seq } else { 1 }, barred: false })
+                Some(Member {
+                    role,
+                    since: entry.time,
+                    first_seq: if from_joining { entry.seq } else { 1 },
+                    barred: false,
+                })
             }
             Content::MemberInvited(_) => {
                 let barred = before.is_some_and(|member| member.barred);
-                Some(Member { role: Role::Invited, since: entry.time, first_seq: 0, barred })
+                Some(Member {
+                    role: Role::Invited,
+                    since: entry.time,
+                    first_seq: 0,
+                    barred,
+                })
             }
             // Who was removed, and declines to come back or is no longer invited to, stays removed.
             Content::MemberLeft(_) | Content::MemberRemoved(_) if before.is_some_and(|member| member.barred) => {
-                Some(Member { role: Role::Removed, since: entry.time, first_seq: 0, barred: true })
+                Some(Member {
+                    role: Role::Removed,
+                    since: entry.time,
+                    first_seq: 0,
+                    barred: true,
+                })
             }
             Content::MemberLeft(_) => None,
             // Taking back an invitation bars nobody who was not barred before.
             Content::MemberRemoved(_) if before.is_some_and(|member| member.role == Role::Invited) => None,
-            Content::MemberRemoved(_) => Some(Member { role: Role::Removed, since: entry.time, first_seq: 0, barred: true }),
-            Content::MemberRoleChanged(changed) => {
-                before.map(|member| Member { role: Role::from_api(changed.role()).unwrap_or(member.role), ..member })
-            }
+            Content::MemberRemoved(_) => Some(Member {
+                role: Role::Removed,
+                since: entry.time,
+                first_seq: 0,
+                barred: true,
+            }),
+            Content::MemberRoleChanged(changed) => before.map(|member| Member {
+                role: Role::from_api(changed.role()).unwrap_or(member.role),
+                ..member
+            }),
             _ => return,
         };
         if let Some(user) = draft.subject.user() {

@@ -14,7 +14,19 @@ const CLIENT_CHARS: usize = 64;
 
 /// Names that would let their owner pass for the server or for everyone.
 const RESERVED: [&str; 13] = [
-    "admin", "administrator", "all", "everyone", "general", "greffe", "here", "me", "moderator", "operator", "room", "server", "system",
+    "admin",
+    "administrator",
+    "all",
+    "everyone",
+    "general",
+    "greffe",
+    "here",
+    "me",
+    "moderator",
+    "operator",
+    "room",
+    "server",
+    "system",
 ];
 
 /// Whether a character steers how text is shown instead of being shown: control, format, bidi, line and paragraph separators.
@@ -33,8 +45,14 @@ fn line(field: &'static str, text: String, max: usize) -> Result<String, Error> 
     if text.chars().count() > max {
         return Err(Error::invalid(field, format!("at most {max} characters are allowed")));
     }
-    if text.chars().any(|character| is_invisible(character) || (character.is_whitespace() && character != ' ')) {
-        return Err(Error::invalid(field, "control, format and bidi characters, tabs and line breaks are not allowed"));
+    if text
+        .chars()
+        .any(|character| is_invisible(character) || (character.is_whitespace() && character != ' '))
+    {
+        return Err(Error::invalid(
+            field,
+            "control, format and bidi characters, tabs and line breaks are not allowed",
+        ));
     }
     if text.trim() != text {
         return Err(Error::invalid(field, "it must not begin or end with a space"));
@@ -123,7 +141,10 @@ impl RoomName {
     pub fn parse(field: &'static str, text: String) -> Result<Self, Error> {
         let text = line(field, text, NAME_CHARS)?;
         if text.is_empty() || text.starts_with(['@', '#', '/']) {
-            return Err(Error::invalid(field, "it must not be empty, and not begin with '@', '#' or '/'"));
+            return Err(Error::invalid(
+                field,
+                "it must not be empty, and not begin with '@', '#' or '/'",
+            ));
         }
         if text.parse::<RoomId>().is_ok() {
             return Err(Error::invalid(field, "it must not look like a room's id"));
@@ -168,9 +189,11 @@ impl MessageText {
     pub fn mentioned_names(&self, max: usize) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for (at, _) in self.0.match_indices('@') {
-            let follows_word = self.0[..at].chars().next_back().is_some_and(|before| before.is_alphanumeric());
+            let follows_word = self.0[..at].chars().next_back().is_some_and(char::is_alphanumeric);
             let rest = &self.0[at + 1..];
-            let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))).unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c)))
+                .unwrap_or(rest.len());
             // A full stop or a dash at the end belongs to the sentence.
             let name = rest[..end].trim_end_matches(['.', '-', '_']);
             if !follows_word && (2..=32).contains(&name.len()) && !names.contains(&name) {
@@ -190,7 +213,10 @@ impl Emoji {
         let joins = |character: char| matches!(u32::from(character), 0x200D | 0xE0020..=0xE007F);
         let allowed = |character: char| (!is_invisible(character) || joins(character)) && !character.is_whitespace();
         if text.is_empty() || text.len() > EMOJI_BYTES || !text.chars().all(allowed) {
-            return Err(Error::invalid(field, "1 to 32 bytes without control characters or spaces are allowed"));
+            return Err(Error::invalid(
+                field,
+                "1 to 32 bytes without control characters or spaces are allowed",
+            ));
         }
         Ok(Self(text))
     }
@@ -226,7 +252,17 @@ mod tests {
         for good in ["bob", "a1", "0.x-_", &"a".repeat(32)] {
             assert!(UserName::parse("user_name", good.into()).is_ok(), "{good}");
         }
-        for bad in ["", "a", "Bob", "-ab", "a b", "bób", "admin", &"a".repeat(33), "a\u{202e}b"] {
+        for bad in [
+            "",
+            "a",
+            "Bob",
+            "-ab",
+            "a b",
+            "bób",
+            "admin",
+            &"a".repeat(33),
+            "a\u{202e}b",
+        ] {
             assert!(UserName::parse("user_name", bad.into()).is_err(), "{bad}");
         }
         for bad in ["", " x", "x ", "@x", "a\nb", "a\u{200b}b", &"x".repeat(65)] {

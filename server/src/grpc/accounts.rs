@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use greffe_api::server::v1::auth_service_server::AuthService;
 use greffe_api::v1::{
-    ChangePasswordRequest, ChangePasswordResponse, ListSessionsRequest, ListSessionsResponse, LogInRequest, LogInResponse,
-    LogOutRequest, LogOutResponse, RegisterRequest, RegisterResponse, RevokeSessionRequest, RevokeSessionResponse, Session,
+    ChangePasswordRequest, ChangePasswordResponse, ListSessionsRequest, ListSessionsResponse, LogInRequest,
+    LogInResponse, LogOutRequest, LogOutResponse, RegisterRequest, RegisterResponse, RevokeSessionRequest,
+    RevokeSessionResponse, Session,
 };
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
@@ -14,9 +15,8 @@ use super::auth::{address, caller, peer, seconds};
 use super::paging::Tokens;
 use super::{App, Services, convert};
 use crate::config::RegistrationPolicy;
-use crate::domain::clock::Micros;
+use crate::domain::clock::{Micros, timestamp};
 use crate::domain::command::{Change, Command, Outcome};
-use crate::domain::decide::timestamp;
 use crate::domain::error::Error;
 use crate::domain::ids::{SessionId, Token, UserId};
 use crate::domain::text::{ClientName, DisplayName, UserName};
@@ -46,7 +46,11 @@ impl App {
 
     fn check_password(&self, field_user: &str, password: &str) -> Result<(), Error> {
         let (min, max) = (self.config.limits.password_min, self.config.limits.password_max);
-        check_suitable(password, field_user, min, max).map_err(|why| Error::UnsuitablePassword { why: why.to_string(), min, max })
+        check_suitable(password, field_user, min, max).map_err(|why| Error::UnsuitablePassword {
+            why: why.to_string(),
+            min,
+            max,
+        })
     }
 
     fn expires_at(&self, began: Micros) -> Option<Timestamp> {
@@ -55,7 +59,8 @@ impl App {
 
     fn api_user(&self, id: UserId) -> Option<greffe_api::v1::User> {
         let online = self.feed.online([id]);
-        self.view().read(|state| state.user(id).map(|user| convert::user(user, &online)))
+        self.view()
+            .read(|state| state.user(id).map(|user| convert::user(user, &online)))
     }
 
     /// Registration, where the policy allows it.
@@ -83,7 +88,17 @@ impl App {
         let password = self.passwords.hash(request.password).await.map_err(|_| self.busy())?;
         let token = Token::random();
         let secret = token.reveal();
-        let outcome = self.journal.append(Command::Register { name, display_name, password, client, token, from }).await?;
+        let outcome = self
+            .journal
+            .append(Command::Register {
+                name,
+                display_name,
+                password,
+                client,
+                token,
+                from,
+            })
+            .await?;
         let (user, session_id, began) = logged_in(&outcome)?;
         peer.logged_in();
         telemetry::login(true);
@@ -98,25 +113,48 @@ impl App {
     /// A login. Unknown names and wrong passwords take the same path and the same time.
     async fn log_in(&self, request: Request<LogInRequest>) -> Result<LogInResponse, Error> {
         let (from, peer) = (address(self, &request)?, peer(&request)?.clone());
-        let LogInRequest { user_name, password, client } = request.into_inner();
+        let LogInRequest {
+            user_name,
+            password,
+            client,
+        } = request.into_inner();
         let client = ClientName::parse("client", client)?;
         self.slow_down(self.logins.check(from.ip(), &user_name, Instant::now()))?;
-        let user = self.view().read(|state| state.user_named(&user_name).map(|user| (user.id, user.no)));
+        let user = self
+            .view()
+            .read(|state| state.user_named(&user_name).map(|user| (user.id, user.no)));
         // Looked up for an unknown name too, so that it takes as long.
         let stored = self.reader.password(user.map_or(-1, |(_, no)| no)).await?;
         let right = self.passwords.verify(password, stored.clone()).await.map_err(|_| self.busy())?;
         let (Some((user, _)), Some(verified), true) = (user, stored, right) else {
             self.slow_down(self.logins.failed(from.ip(), &user_name, Instant::now()))?;
             telemetry::login(false);
-            let cut = user_name.floor_char_boundary(ATTEMPTED_NAME_BYTES);
-            let attempted_name = user_name[..cut].to_owned();
-            self.journal.append(Command::RefuseLogin { user: user.map(|(id, _)| id), attempted_name, from }).await?;
+            let fits = user_name
+                .char_indices()
+                .take_while(|(at, char)| at + char.len_utf8() <= ATTEMPTED_NAME_BYTES);
+            let attempted_name = fits.map(|(_, char)| char).collect();
+            self.journal
+                .append(Command::RefuseLogin {
+                    user: user.map(|(id, _)| id),
+                    attempted_name,
+                    from,
+                })
+                .await?;
             return Err(Error::WrongCredentials);
         };
         self.slow_down(self.logins.succeeded(from.ip(), &user_name, Instant::now()))?;
         let token = Token::random();
         let secret = token.reveal();
-        let outcome = self.journal.append(Command::LogIn { user, verified, client, token, from }).await?;
+        let outcome = self
+            .journal
+            .append(Command::LogIn {
+                user,
+                verified,
+                client,
+                token,
+                from,
+            })
+            .await?;
         let (user, session_id, began) = logged_in(&outcome)?;
         peer.logged_in();
         telemetry::login(true);
@@ -130,25 +168,48 @@ impl App {
 
     async fn change_password(&self, request: Request<ChangePasswordRequest>) -> Result<ChangePasswordResponse, Error> {
         let caller = caller(self, &request)?;
-        let ChangePasswordRequest { current_password, new_password } = request.into_inner();
-        let found = self.view().read(|state| state.user(caller.user).map(|user| (user.no, user.name.clone())));
+        let ChangePasswordRequest {
+            current_password,
+            new_password,
+        } = request.into_inner();
+        let found = self
+            .view()
+            .read(|state| state.user(caller.user).map(|user| (user.no, user.name.clone())));
         let (no, name) = found.ok_or(Error::SessionEnded)?;
         self.check_password(&name, &new_password)?;
         // Someone who found an open session must not be able to guess the password there.
         self.slow_down(self.logins.check(caller.address.ip(), &name, Instant::now()))?;
         let stored = self.reader.password(no).await?;
-        let right = self.passwords.verify(current_password, stored.clone()).await.map_err(|_| self.busy())?;
+        let right = self
+            .passwords
+            .verify(current_password, stored.clone())
+            .await
+            .map_err(|_| self.busy())?;
         let (Some(verified), true) = (stored, right) else {
             self.slow_down(self.logins.failed(caller.address.ip(), &name, Instant::now()))?;
             self.journal
-                .append(Command::RefuseLogin { user: Some(caller.user), attempted_name: name, from: caller.address })
+                .append(Command::RefuseLogin {
+                    user: Some(caller.user),
+                    attempted_name: name,
+                    from: caller.address,
+                })
                 .await?;
             return Err(Error::WrongCredentials);
         };
         let password = self.passwords.hash(new_password).await.map_err(|_| self.busy())?;
         self.slow_down(self.logins.succeeded(caller.address.ip(), &name, Instant::now()))?;
-        match self.journal.append(Command::ChangePassword { caller, verified, password }).await? {
-            Outcome::Ended(count) => Ok(ChangePasswordResponse { sessions_ended: i32::try_from(count).unwrap_or(i32::MAX) }),
+        match self
+            .journal
+            .append(Command::ChangePassword {
+                caller,
+                verified,
+                password,
+            })
+            .await?
+        {
+            Outcome::Ended(count) => Ok(ChangePasswordResponse {
+                sessions_ended: i32::try_from(count).unwrap_or(i32::MAX),
+            }),
             Outcome::Stored(_) | Outcome::LoggedIn { .. } | Outcome::Read(_) | Outcome::Done => Err(Error::Internal),
         }
     }
@@ -165,7 +226,11 @@ impl App {
         });
         let more = found.len() > size;
         found.truncate(size);
-        let next_page_token = if more { found.last().map(|last| tokens.write(&last.no.to_string())).unwrap_or_default() } else { String::new() };
+        let next_page_token = if more {
+            found.last().map(|last| tokens.write(&last.no.to_string())).unwrap_or_default()
+        } else {
+            String::new()
+        };
         let sessions = found.into_iter().map(|session| Session {
             id: session.id.to_string(),
             created_at: Some(timestamp(session.created)),
@@ -176,16 +241,31 @@ impl App {
             current: session.id == caller.session,
             stream_count: i32::try_from(self.feed.streams_of(caller.user, session.id)).unwrap_or(i32::MAX),
         });
-        Ok(ListSessionsResponse { sessions: sessions.collect(), next_page_token })
+        Ok(ListSessionsResponse {
+            sessions: sessions.collect(),
+            next_page_token,
+        })
     }
 
     async fn revoke_session(&self, request: Request<RevokeSessionRequest>) -> Result<RevokeSessionResponse, Error> {
         let caller = caller(self, &request)?;
         let RevokeSessionRequest { request_id, session_id } = request.into_inner();
         let request = convert::request_id(&request_id)?;
-        let change = Change::RevokeSession { session: convert::session_id(&session_id)? };
-        let receipt = convert::stored(self.journal.append(Command::Change { caller, request, change }).await?)?;
-        Ok(RevokeSessionResponse { receipt: Some(convert::receipt(self, &receipt)) })
+        let change = Change::RevokeSession {
+            session: convert::session_id(&session_id)?,
+        };
+        let receipt = convert::stored(
+            self.journal
+                .append(Command::Change {
+                    caller,
+                    request,
+                    change,
+                })
+                .await?,
+        )?;
+        Ok(RevokeSessionResponse {
+            receipt: Some(convert::receipt(self, &receipt)),
+        })
     }
 }
 
@@ -212,15 +292,24 @@ impl AuthService for Services {
         Ok(Response::new(LogOutResponse {}))
     }
 
-    async fn change_password(&self, request: Request<ChangePasswordRequest>) -> Result<Response<ChangePasswordResponse>, Status> {
+    async fn change_password(
+        &self,
+        request: Request<ChangePasswordRequest>,
+    ) -> Result<Response<ChangePasswordResponse>, Status> {
         Ok(Response::new(self.0.change_password(request).await?))
     }
 
-    async fn list_sessions(&self, request: Request<ListSessionsRequest>) -> Result<Response<ListSessionsResponse>, Status> {
+    async fn list_sessions(
+        &self,
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
         Ok(Response::new(self.0.list_sessions(&request)?))
     }
 
-    async fn revoke_session(&self, request: Request<RevokeSessionRequest>) -> Result<Response<RevokeSessionResponse>, Status> {
+    async fn revoke_session(
+        &self,
+        request: Request<RevokeSessionRequest>,
+    ) -> Result<Response<RevokeSessionResponse>, Status> {
         Ok(Response::new(self.0.revoke_session(request).await?))
     }
 }

@@ -38,12 +38,22 @@ pub(super) fn caller<T>(app: &App, request: &Request<T>) -> Result<Caller, Error
         let too_old = seconds(limits.session_seconds).is_some_and(|age| now - session.created >= age);
         let unused = seconds(limits.session_idle_seconds).is_some_and(|idle| now - session.used >= idle);
         let worth_noting = session.address != Some(address.ip()) || now - session.used > NOTE_AFTER;
-        (!too_old && !unused).then_some((Caller { user: session.user, session: session.id, address }, worth_noting))
+        (!too_old && !unused).then_some((
+            Caller {
+                user: session.user,
+                session: session.id,
+                address,
+            },
+            worth_noting,
+        ))
     });
     let (caller, worth_noting) = found.ok_or(Error::SessionEnded)?;
     peer(request)?.logged_in();
     if worth_noting {
-        app.journal.note(Command::Use { session: caller.session, from: address });
+        app.journal.note(Command::Use {
+            session: caller.session,
+            from: address,
+        });
     }
     Ok(caller)
 }

@@ -11,21 +11,19 @@ use greffe_api::v1::chat_request::Action;
 use greffe_api::v1::frame::Kind;
 use greffe_api::v1::send_result;
 use greffe_api::v1::{
-    CaughtUp, ChatRequest, EndReason, Ended, Heartbeat, Hello, MarkReadRequest, Presence, ReadMark, Reset, ResetCause, RoomGone,
-    RoomGoneReason, RoomState, SendResult, Started, SubscribeRequest, Typing, UserPresence,
+    CaughtUp, ChatRequest, EndReason, Ended, Heartbeat, Hello, MarkReadRequest, Presence, ReadMark, Reset, ResetCause,
+    RoomGone, RoomGoneReason, RoomState, SendResult, Started, SubscribeRequest, Typing, UserPresence,
 };
 use prost::Message as _;
 use prost_types::Duration as ProtoDuration;
 use tokio::task::AbortHandle;
 use tonic::{Code, Request, Status, Streaming};
 
-use super::messages::action;
 use super::status::in_band;
-use super::{App, auth, convert, frames};
+use super::{App, action, auth, convert, frames};
 use crate::domain::caller::Caller;
-use crate::domain::clock;
+use crate::domain::clock::{self, timestamp};
 use crate::domain::command::{Change, Command, Outcome};
-use crate::domain::decide::timestamp;
 use crate::domain::error::Error;
 use crate::domain::ids::{RoomId, UserId};
 use crate::domain::permissions;
@@ -55,7 +53,7 @@ pub(super) type Frames = BoxStream<'static, Result<Encoded, Status>>;
 pub(super) fn subscribe(app: Arc<App>, request: Request<SubscribeRequest>) -> Result<Frames, Status> {
     let owner = owner(&app, &request)?;
     let hello = request.into_inner().hello.ok_or(Error::HelloExpected)?;
-    let live = Live::open(app, owner, hello)?;
+    let live = Live::open(app, owner, &hello)?;
     Ok(live.into_frames())
 }
 
@@ -64,11 +62,19 @@ pub(super) fn chat(app: Arc<App>, request: Request<Streaming<ChatRequest>>) -> R
     let owner = owner(&app, &request)?;
     let mut actions = request.into_inner();
     let opening = async move {
-        let first = tokio::time::timeout(HELLO_PATIENCE, actions.message()).await.map_err(|_| Error::HelloExpected)?;
+        let first = tokio::time::timeout(HELLO_PATIENCE, actions.message())
+            .await
+            .map_err(|_| Error::HelloExpected)?;
         let request = first.map_err(|status| undecodable(&app, status))?.ok_or(Error::HelloExpected)?;
-        let Some(Action::Hello(hello)) = request.action else { return Err(Error::HelloExpected.into()) };
-        let mut live = Live::open(Arc::clone(&app), owner, hello)?;
-        let inbound = Inbound { app, caller: owner.0, mailbox: Arc::clone(live.stream.mailbox()) };
+        let Some(Action::Hello(hello)) = request.action else {
+            return Err(Error::HelloExpected.into());
+        };
+        let mut live = Live::open(Arc::clone(&app), owner, &hello)?;
+        let inbound = Inbound {
+            app,
+            caller: owner.0,
+            mailbox: Arc::clone(live.stream.mailbox()),
+        };
         let faults = Arc::clone(&live.fault);
         live.inbound = Some(tokio::spawn(async move { inbound.run(actions, &faults).await }).abort_handle());
         Ok::<_, Status>(live)
@@ -83,7 +89,11 @@ pub(super) fn chat(app: Arc<App>, request: Request<Streaming<ChatRequest>>) -> R
 
 /// The frames of a stream that is refused before it began.
 fn refused(status: Status) -> Frames {
-    let ended = Ended { reason: EndReason::ProtocolError.into(), message: status.message().into(), reconnect_after: None };
+    let ended = Ended {
+        reason: EndReason::ProtocolError.into(),
+        message: status.message().into(),
+        reconnect_after: None,
+    };
     let frames = [Ok(frames::frame(Kind::Ended(ended))), Err(status)];
     stream::iter(frames).boxed()
 }
@@ -98,7 +108,10 @@ fn owner<T>(app: &App, request: &Request<T>) -> Result<(Caller, u64), Error> {
 fn undecodable(app: &App, status: Status) -> Status {
     match status.code() {
         // tonic's word for a message over the limit.
-        Code::OutOfRange => Error::TooLarge { limit: app.config.limits.request_bytes }.into(),
+        Code::OutOfRange => Error::TooLarge {
+            limit: app.config.limits.request_bytes,
+        }
+        .into(),
         Code::InvalidArgument => status,
         // The client went away, or broke the framing.
         _ => Error::Malformed("the stream broke off".into()).into(),
@@ -134,11 +147,19 @@ struct Plan {
 }
 
 /// Looks at the state and says where each room starts.
-fn plan(state: &State, user: UserId, hello: &Hello, epoch: &str) -> Result<(Vec<Start>, Plan), Error> {
+fn plan(state: &State, user: UserId, hello: &Hello, epoch: &str) -> (Vec<Start>, Plan) {
     let wrong_epoch = !hello.epoch.is_empty() && hello.epoch != epoch;
     let mut starts = Vec::new();
-    let mut plan = Plan { rooms: Vec::new(), resets: Vec::new(), gone: Vec::new() };
-    let positions: HashMap<&str, i64> = hello.positions.iter().map(|position| (position.room_id.as_str(), position.after_seq)).collect();
+    let mut plan = Plan {
+        rooms: Vec::new(),
+        resets: Vec::new(),
+        gone: Vec::new(),
+    };
+    let positions: HashMap<&str, i64> = hello
+        .positions
+        .iter()
+        .map(|position| (position.room_id.as_str(), position.after_seq))
+        .collect();
     let mut served = HashSet::new();
     for (room, member) in state.rooms_of(user) {
         plan.rooms.push(room.id);
@@ -153,7 +174,9 @@ fn plan(state: &State, user: UserId, hello: &Hello, epoch: &str) -> Result<(Vec<
         let cause = match (position, asked) {
             (Some(_), _) if wrong_epoch => Some(ResetCause::Epoch),
             (Some(after), _) if after > room.head_seq => Some(ResetCause::BeyondHead),
-            (_, Some(after)) if hello.max_replay.is_some_and(|max| room.head_seq.saturating_sub(after) > max) => Some(ResetCause::TooMany),
+            (_, Some(after)) if hello.max_replay.is_some_and(|max| room.head_seq.saturating_sub(after) > max) => {
+                Some(ResetCause::TooMany)
+            }
             _ => None,
         };
         if let Some(cause) = cause {
@@ -165,16 +188,31 @@ fn plan(state: &State, user: UserId, hello: &Hello, epoch: &str) -> Result<(Vec<
                 cause: cause.into(),
             });
         }
-        let after = if cause.is_some() { room.head_seq } else { asked.unwrap_or(room.head_seq).min(room.head_seq) };
+        let after = if cause.is_some() {
+            room.head_seq
+        } else {
+            asked.unwrap_or(room.head_seq).min(room.head_seq)
+        };
         starts.push(Start { room: room.id, after });
         served.insert(id);
     }
     for position in hello.positions.iter().filter(|position| !served.contains(&position.room_id)) {
-        let known = position.room_id.parse().is_ok_and(|room| permissions::visible(state, user, room).is_ok());
-        let reason = if known { RoomGoneReason::NotAMember } else { RoomGoneReason::NotFound };
-        plan.gone.push(RoomGone { room_id: position.room_id.clone(), reason: reason.into(), message: String::new() });
+        let known = position
+            .room_id
+            .parse()
+            .is_ok_and(|room| permissions::visible(state, user, room).is_ok());
+        let reason = if known {
+            RoomGoneReason::NotAMember
+        } else {
+            RoomGoneReason::NotFound
+        };
+        plan.gone.push(RoomGone {
+            room_id: position.room_id.clone(),
+            reason: reason.into(),
+            message: String::new(),
+        });
     }
-    Ok((starts, plan))
+    (starts, plan)
 }
 
 /// Refuses a `Hello` that cannot be meant.
@@ -182,25 +220,36 @@ fn check_hello(hello: &Hello) -> Result<(), Error> {
     ClientName::parse("hello.client_name", hello.client_name.clone())?;
     ClientName::parse("hello.client_version", hello.client_version.clone())?;
     if hello.positions.len() > POSITIONS {
-        return Err(Error::invalid("hello.positions", format!("at most {POSITIONS} are allowed")));
+        return Err(Error::invalid(
+            "hello.positions",
+            format!("at most {POSITIONS} are allowed"),
+        ));
     }
     let mut seen = HashSet::new();
     if !hello.positions.iter().all(|position| seen.insert(&position.room_id)) {
         return Err(Error::invalid("hello.positions", "each room may be named once"));
     }
     let negative = hello.positions.iter().any(|position| position.after_seq < 0);
-    if negative || hello.max_replay.is_some_and(|max| max < 0) || hello.other_rooms_after_seq.is_some_and(|after| after < 0) {
+    if negative
+        || hello.max_replay.is_some_and(|max| max < 0)
+        || hello.other_rooms_after_seq.is_some_and(|after| after < 0)
+    {
         return Err(Error::invalid("hello", "positions and max_replay must be 0 or more"));
     }
     Ok(())
 }
 
 impl Live {
-    fn open(app: Arc<App>, (caller, connection): (Caller, u64), hello: Hello) -> Result<Self, Error> {
-        check_hello(&hello)?;
-        let owner = Owner { user: caller.user, session: caller.session, connection };
-        let (stream, Plan { rooms, resets, gone }) =
-            LiveStream::open(&app.feed, &app.reader, owner, |state| plan(state, caller.user, &hello, &app.identity.epoch))?;
+    fn open(app: Arc<App>, (caller, connection): (Caller, u64), hello: &Hello) -> Result<Self, Error> {
+        check_hello(hello)?;
+        let owner = Owner {
+            user: caller.user,
+            session: caller.session,
+            connection,
+        };
+        let (stream, Plan { rooms, resets, gone }) = LiveStream::open(&app.feed, &app.reader, owner, |state| {
+            plan(state, caller.user, hello, &app.identity.epoch)
+        })?;
         let live = Self {
             app,
             caller,
@@ -246,7 +295,9 @@ impl Live {
             let heartbeat = Duration::from_secs(self.app.config.limits.heartbeat_seconds);
             let Ok(delivery) = tokio::time::timeout(heartbeat, self.stream.next()).await else {
                 self.note_use();
-                return Some(Ok(frames::frame(Kind::Heartbeat(Heartbeat { time: Some(timestamp(clock::now())) }))));
+                return Some(Ok(frames::frame(Kind::Heartbeat(Heartbeat {
+                    time: Some(timestamp(clock::now())),
+                }))));
             };
             if let Some(frame) = self.deliver(delivery).await {
                 return Some(Ok(frame));
@@ -256,9 +307,15 @@ impl Live {
 
     /// An open stream is use of its session.
     fn note_use(&self) {
-        let used = self.app.view().read(|state| state.session(self.caller.session).map(|session| session.used));
+        let used = self
+            .app
+            .view()
+            .read(|state| state.session(self.caller.session).map(|session| session.used));
         if used.is_some_and(|used| clock::now() - used > 60 * clock::SECOND) {
-            self.app.journal.note(Command::Use { session: self.caller.session, from: self.caller.address });
+            self.app.journal.note(Command::Use {
+                session: self.caller.session,
+                from: self.caller.address,
+            });
         }
     }
 
@@ -288,11 +345,14 @@ impl Live {
             };
             self.opening.push_back(frames::frame(Kind::Started(started)));
         }
-        self.opening.extend(self.resets.drain(..).map(|reset| frames::frame(Kind::Reset(reset))));
-        self.opening.extend(self.gone.drain(..).map(|gone| frames::frame(Kind::RoomGone(gone))));
+        self.opening
+            .extend(self.resets.drain(..).map(|reset| frames::frame(Kind::Reset(reset))));
+        self.opening
+            .extend(self.gone.drain(..).map(|gone| frames::frame(Kind::RoomGone(gone))));
         let present = self.present();
         for users in present.chunks(PRESENCE_AT_ONCE) {
-            self.opening.push_back(frames::frame(Kind::Presence(Presence { users: users.to_vec() })));
+            self.opening
+                .push_back(frames::frame(Kind::Presence(Presence { users: users.to_vec() })));
         }
         Ok(())
     }
@@ -301,19 +361,33 @@ impl Live {
     fn present(&self) -> Vec<UserPresence> {
         let me = self.caller.user;
         let near: HashSet<UserId> = self.app.view().read(|state| {
-            let small = state.rooms_of(me).filter(|(room, member)| member.role.is_in() && self.app.feed.is_small(state, room));
+            let small = state
+                .rooms_of(me)
+                .filter(|(room, member)| member.role.is_in() && self.app.feed.is_small(state, room));
             let mut near = HashSet::new();
             for (room, _) in small {
                 if room.id == state.general() {
                     near.extend(state.users_from("").map(|user| user.id));
                 } else {
-                    near.extend(room.members.iter().filter(|(_, member)| member.role.is_in()).map(|(user, _)| *user));
+                    near.extend(
+                        room.members
+                            .iter()
+                            .filter(|(_, member)| member.role.is_in())
+                            .map(|(user, _)| *user),
+                    );
                 }
             }
             near
         });
         let online = self.app.feed.online(near);
-        online.into_iter().filter(|user| *user != me).map(|user| UserPresence { user_id: user.to_string(), online: true }).collect()
+        online
+            .into_iter()
+            .filter(|user| *user != me)
+            .map(|user| UserPresence {
+                user_id: user.to_string(),
+                online: true,
+            })
+            .collect()
     }
 
     /// The frame of a delivery; none if there is nothing to tell any more.
@@ -331,14 +405,26 @@ impl Live {
                     Gone::Left => (RoomGoneReason::Left, String::new()),
                     Gone::Removed(message) => (RoomGoneReason::Removed, message),
                 };
-                Kind::RoomGone(RoomGone { room_id: room.to_string(), reason: reason.into(), message })
+                Kind::RoomGone(RoomGone {
+                    room_id: room.to_string(),
+                    reason: reason.into(),
+                    message,
+                })
             }
-            Delivery::ReadMark(room, seq) => Kind::ReadMark(ReadMark { room_id: room.to_string(), seq }),
-            Delivery::Typing(room, user, typing) => {
-                Kind::Typing(Typing { room_id: room.to_string(), user_id: user.to_string(), typing })
-            }
+            Delivery::ReadMark(room, seq) => Kind::ReadMark(ReadMark {
+                room_id: room.to_string(),
+                seq,
+            }),
+            Delivery::Typing(room, user, typing) => Kind::Typing(Typing {
+                room_id: room.to_string(),
+                user_id: user.to_string(),
+                typing,
+            }),
             Delivery::Presence(users) => {
-                let users = users.into_iter().map(|(user, online)| UserPresence { user_id: user.to_string(), online });
+                let users = users.into_iter().map(|(user, online)| UserPresence {
+                    user_id: user.to_string(),
+                    online,
+                });
                 Kind::Presence(Presence { users: users.collect() })
             }
             Delivery::Ended(why) => return Some(self.ended(why)),
@@ -395,7 +481,9 @@ impl Inbound {
     async fn run(self, mut actions: Streaming<ChatRequest>, fault: &Fault) {
         let status = loop {
             match actions.message().await {
-                Ok(Some(ChatRequest { action: Some(Action::Hello(_)) })) => break Error::HelloExpected.into(),
+                Ok(Some(ChatRequest {
+                    action: Some(Action::Hello(_)),
+                })) => break Error::HelloExpected.into(),
                 Ok(Some(ChatRequest { action: Some(action) })) => self.act(action),
                 Ok(Some(ChatRequest { action: None })) => {
                     break Error::Malformed("a frame must have an action that this server knows".into()).into();
@@ -426,7 +514,11 @@ impl Inbound {
             Action::MarkRead(request) => self.mark_read(&request),
             Action::SetTyping(request) => {
                 let allowed = app.view().read(|state| state.session(self.caller.session).is_some());
-                if let Err(error) = if allowed { app.set_typing(&self.caller, &request) } else { Err(Error::SessionEnded) } {
+                if let Err(error) = if allowed {
+                    app.set_typing(&self.caller, &request)
+                } else {
+                    Err(Error::SessionEnded)
+                } {
                     self.refuse(String::new(), &error);
                 }
             }
@@ -452,7 +544,11 @@ impl Inbound {
             };
             mailbox.finish_send(result(named, outcome))
         });
-        let command = Command::Change { caller: self.caller, request, change };
+        let command = Command::Change {
+            caller: self.caller,
+            request,
+            change,
+        };
         if let Err(error) = self.app.journal.enqueue(command, reply) {
             let answer = result(id, send_result::Outcome::Error(in_band(&error)));
             if let Some(waker) = self.mailbox.finish_send(answer) {
@@ -483,7 +579,11 @@ impl Inbound {
             }
             Err(error) => mailbox.finish_send(result(String::new(), send_result::Outcome::Error(in_band(&error)))),
         });
-        let command = Command::MarkRead { caller: self.caller, room, seq: request.seq };
+        let command = Command::MarkRead {
+            caller: self.caller,
+            room,
+            seq: request.seq,
+        };
         if let Err(error) = self.app.journal.enqueue(command, reply) {
             self.mailbox.forget_send();
             self.refuse(String::new(), &error);
@@ -501,5 +601,9 @@ impl Inbound {
 
 /// An encoded answer.
 fn result(request_id: String, outcome: send_result::Outcome) -> bytes::Bytes {
-    frames::frame(Kind::SendResult(SendResult { request_id, outcome: Some(outcome) })).0
+    frames::frame(Kind::SendResult(SendResult {
+        request_id,
+        outcome: Some(outcome),
+    }))
+    .0
 }

@@ -6,8 +6,8 @@ use greffe_api::v1;
 use greffe_api::v1::event_body::Content;
 
 use super::App;
+use crate::domain::clock::timestamp;
 use crate::domain::command::{Outcome, Receipt};
-use crate::domain::decide::timestamp;
 use crate::domain::error::Error;
 use crate::domain::ids::{RequestId, RoomId, SessionId, UserId};
 use crate::domain::state::{Member, Role, Room, State, User};
@@ -31,7 +31,11 @@ pub(super) fn request_id(text: &str) -> Result<RequestId, Error> {
 }
 
 pub(super) fn seq(field: &'static str, seq: i64) -> Result<i64, Error> {
-    if seq >= 1 { Ok(seq) } else { Err(Error::invalid(field, "it must be 1 or more")) }
+    if seq >= 1 {
+        Ok(seq)
+    } else {
+        Err(Error::invalid(field, "it must be 1 or more"))
+    }
 }
 
 pub(super) fn receipt(app: &App, receipt: &Receipt) -> v1::Receipt {
@@ -125,7 +129,11 @@ pub(super) fn message(stored: &RoomMessage) -> Option<v1::Message> {
         mentioned_user_ids: Vec::new(),
         edited_at: None,
         deleted: stored.current.is_none(),
-        reactions: stored.reactions.iter().filter_map(|(head, body)| reaction(head, body)).collect(),
+        reactions: stored
+            .reactions
+            .iter()
+            .filter_map(|(head, body)| reaction(head, body))
+            .collect(),
     };
     if let Some((head, body)) = &stored.current {
         match body.as_ref().and_then(|body| decode_content(body)) {
@@ -144,6 +152,11 @@ pub(super) fn message(stored: &RoomMessage) -> Option<v1::Message> {
 }
 
 fn reaction(head: &[u8], body: &[u8]) -> Option<v1::Reaction> {
-    let Content::ReactionAdded(added) = decode_content(body)? else { return None };
-    Some(v1::Reaction { user_id: decode_head(head)?.actor_id, emoji: added.emoji })
+    let Content::ReactionAdded(added) = decode_content(body)? else {
+        return None;
+    };
+    Some(v1::Reaction {
+        user_id: decode_head(head)?.actor_id,
+        emoji: added.emoji,
+    })
 }

@@ -14,7 +14,9 @@ const EVENTS_TAG: u8 = 0x12;
 
 /// A frame as a message of either stream.
 pub(super) fn frame(kind: Kind) -> Encoded {
-    let response = SubscribeResponse { frame: Some(Frame { kind: Some(kind) }) };
+    let response = SubscribeResponse {
+        frame: Some(Frame { kind: Some(kind) }),
+    };
     Encoded(response.encode_to_vec().into())
 }
 
@@ -38,7 +40,16 @@ mod tests {
 
     #[test]
     fn a_frame_of_encoded_events_is_what_an_encoder_would_have_made() {
-        let all = Events { events: vec![Event { head: None, body: None, body_state: 2 }, Event::default()] };
+        let all = Events {
+            events: vec![
+                Event {
+                    head: None,
+                    body: None,
+                    body_state: 2,
+                },
+                Event::default(),
+            ],
+        };
         let encoded = events(&all.encode_to_vec().into());
         assert_eq!(encoded, frame(Kind::Events(all.clone())));
         let read = ChatResponse::decode(encoded.0).unwrap();

@@ -1,4 +1,4 @@
-//! `ChatService`: its calls. Its streams are in `chat.rs`; both act through [`action`].
+//! `ChatService`: its calls. Its streams are in `chat.rs`; both read what members ask by `action.rs`.
 
 use std::sync::Arc;
 
@@ -7,24 +7,23 @@ use futures_util::stream::BoxStream;
 use greffe_api::encoded::Encoded;
 use greffe_api::server::v1::chat_service_server::ChatService;
 use greffe_api::v1::{
-    AddReactionRequest, AddReactionResponse, ChatRequest, DeleteMessageRequest, DeleteMessageResponse, EditMessageRequest,
-    EditMessageResponse, ListEventsRequest, ListEventsResponse, ListMessagesRequest, ListMessagesResponse, MarkReadRequest,
-    MarkReadResponse, Receipt, RemoveReactionRequest, RemoveReactionResponse, SearchMessagesRequest, SearchMessagesResponse,
-    SendMessageRequest, SendMessageResponse, SetTypingRequest, SetTypingResponse, SubscribeRequest, list_events_request,
-    list_messages_request,
+    AddReactionRequest, AddReactionResponse, ChatRequest, DeleteMessageRequest, DeleteMessageResponse,
+    EditMessageRequest, EditMessageResponse, ListEventsRequest, ListEventsResponse, ListMessagesRequest,
+    ListMessagesResponse, MarkReadRequest, MarkReadResponse, Receipt, RemoveReactionRequest, RemoveReactionResponse,
+    SearchMessagesRequest, SearchMessagesResponse, SendMessageRequest, SendMessageResponse, SetTypingRequest,
+    SetTypingResponse, SubscribeRequest, list_events_request, list_messages_request,
 };
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::auth::caller;
 use super::paging::Tokens;
-use super::{App, Services, chat, convert};
+use super::{App, Services, action, chat, convert};
 use crate::domain::caller::Caller;
 use crate::domain::command::{Change, Command, Outcome};
 use crate::domain::error::Error;
 use crate::domain::permissions;
 use crate::domain::state::State;
-use crate::domain::text::{Emoji, MessageText};
 use crate::live::stream::elements;
 use crate::search::{Found, Hit};
 use crate::store::{Place, Range};
@@ -33,42 +32,6 @@ use crate::store::{Place, Range};
 const PAGE_BYTES: usize = 1 << 20;
 /// Bytes of a search, at most.
 const QUERY_BYTES: usize = 256;
-
-/// What a member asks, as a call or on a stream, in parsed form.
-pub(super) mod action {
-    use super::{
-        AddReactionRequest, App, Change, DeleteMessageRequest, EditMessageRequest, Emoji, Error, MessageText, RemoveReactionRequest,
-        SendMessageRequest, convert,
-    };
-
-    pub(in super::super) fn send(app: &App, request: SendMessageRequest) -> Result<Change, Error> {
-        let reply_to = request.reply_to_seq;
-        if reply_to < 0 {
-            return Err(Error::invalid("reply_to_seq", "it must be the seq of a message, or 0"));
-        }
-        let text = MessageText::parse(request.text, app.config.limits.text_bytes)?;
-        Ok(Change::Send { room: convert::room_id(&request.room_id)?, text, reply_to })
-    }
-
-    pub(in super::super) fn edit(app: &App, request: EditMessageRequest) -> Result<Change, Error> {
-        let text = MessageText::parse(request.text, app.config.limits.text_bytes)?;
-        Ok(Change::Edit { room: convert::room_id(&request.room_id)?, seq: convert::seq("seq", request.seq)?, text })
-    }
-
-    pub(in super::super) fn delete(request: &DeleteMessageRequest) -> Result<Change, Error> {
-        Ok(Change::Delete { room: convert::room_id(&request.room_id)?, seq: convert::seq("seq", request.seq)? })
-    }
-
-    pub(in super::super) fn react(request: AddReactionRequest) -> Result<Change, Error> {
-        let emoji = Emoji::parse("emoji", request.emoji)?;
-        Ok(Change::React { room: convert::room_id(&request.room_id)?, seq: convert::seq("seq", request.seq)?, emoji })
-    }
-
-    pub(in super::super) fn unreact(request: RemoveReactionRequest) -> Result<Change, Error> {
-        let emoji = Emoji::parse("emoji", request.emoji)?;
-        Ok(Change::Unreact { room: convert::room_id(&request.room_id)?, seq: convert::seq("seq", request.seq)?, emoji })
-    }
-}
 
 /// The part of a room's history that a request asks for.
 struct Page {
@@ -80,9 +43,21 @@ struct Page {
 }
 
 impl App {
-    async fn change(&self, caller: Caller, request_id: &str, change: Result<Change, Error>) -> Result<Option<Receipt>, Error> {
+    async fn change(
+        &self,
+        caller: Caller,
+        request_id: &str,
+        change: Result<Change, Error>,
+    ) -> Result<Option<Receipt>, Error> {
         let request = convert::request_id(request_id)?;
-        let outcome = self.journal.append(Command::Change { caller, request, change: change? }).await?;
+        let outcome = self
+            .journal
+            .append(Command::Change {
+                caller,
+                request,
+                change: change?,
+            })
+            .await?;
         Ok(Some(convert::receipt(self, &convert::stored(outcome)?)))
     }
 
@@ -103,7 +78,15 @@ impl App {
         let caller = caller(self, &request)?;
         let request = request.into_inner();
         let room = convert::room_id(&request.room_id)?;
-        match self.journal.append(Command::MarkRead { caller, room, seq: request.seq }).await? {
+        match self
+            .journal
+            .append(Command::MarkRead {
+                caller,
+                room,
+                seq: request.seq,
+            })
+            .await?
+        {
             Outcome::Read(read_seq) => {
                 self.feed.tell_read_mark(caller.user, room, read_seq, None);
                 Ok(MarkReadResponse { read_seq })
@@ -113,7 +96,14 @@ impl App {
     }
 
     /// What a page of a room's history is, as far as the caller may read it.
-    fn page(&self, caller: &Caller, room: &str, after: Option<i64>, before: Option<i64>, size: i32) -> Result<Page, Error> {
+    fn page(
+        &self,
+        caller: &Caller,
+        room: &str,
+        after: Option<i64>,
+        before: Option<i64>,
+        size: i32,
+    ) -> Result<Page, Error> {
         let id = convert::room_id(room)?;
         let limit = self.page_size(size)?;
         let (no, first_seq, head_seq) = self.view().read(|state| {
@@ -128,7 +118,18 @@ impl App {
         let first = first_seq.max(after.map_or(1, |after| after.saturating_add(1)));
         let last = head_seq.min(before.map_or(i64::MAX, |before| before - 1));
         let newest = after.is_none();
-        Ok(Page { range: Range { room: no, first, last, limit, bytes: PAGE_BYTES, newest }, head_seq, newest })
+        Ok(Page {
+            range: Range {
+                room: no,
+                first,
+                last,
+                limit,
+                bytes: PAGE_BYTES,
+                newest,
+            },
+            head_seq,
+            newest,
+        })
     }
 
     async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Encoded, Error> {
@@ -140,7 +141,11 @@ impl App {
             None => (None, None),
         };
         let page = self.page(&caller, &request.room_id, after, before, request.page_size)?;
-        let events = if page.range.first > page.range.last { Vec::new() } else { self.reader.events(page.range).await? };
+        let events = if page.range.first > page.range.last {
+            Vec::new()
+        } else {
+            self.reader.events(page.range).await?
+        };
         // The first seq of the caller may have moved while the page was read, if they were removed and came back; then they ask again.
         let first_seq = self.first_seq(&caller, &request.room_id)?;
         let has_more = match (page.newest, events.first(), events.last()) {
@@ -164,7 +169,8 @@ impl App {
     /// The first event that the caller may read; refuses who is not in the room (any more).
     fn first_seq(&self, caller: &Caller, room: &str) -> Result<i64, Error> {
         let id = convert::room_id(room)?;
-        self.view().read(|state| permissions::member(state, caller.user, id).map(|(_, member)| member.first_seq))
+        self.view()
+            .read(|state| permissions::member(state, caller.user, id).map(|(_, member)| member.first_seq))
     }
 
     async fn list_messages(&self, request: Request<ListMessagesRequest>) -> Result<ListMessagesResponse, Error> {
@@ -189,40 +195,67 @@ impl App {
         let caller = caller(self, &request)?;
         let request = request.into_inner();
         if request.query.len() > QUERY_BYTES || request.query.contains('\0') {
-            return Err(Error::invalid("query", format!("1 to {QUERY_BYTES} bytes without NUL are allowed")));
+            return Err(Error::invalid(
+                "query",
+                format!("1 to {QUERY_BYTES} bytes without NUL are allowed"),
+            ));
         }
         let size = self.page_size(request.page_size)?;
-        let tokens = Tokens::new(&self.identity.journal_id, caller.user, "search", &[&request.query, &request.room_id]);
+        let tokens = Tokens::new(
+            &self.identity.journal_id,
+            caller.user,
+            "search",
+            &[&request.query, &request.room_id],
+        );
         let before = tokens.read_number(&request.page_token)?.unwrap_or(i64::MAX);
-        let only = if request.room_id.is_empty() { None } else { Some(convert::room_id(&request.room_id)?) };
-        let rooms: Vec<(i64, i64)> = self.view().read(|state| match only {
-            Some(id) => permissions::member(state, caller.user, id).map(|(room, member)| vec![(room.no, member.first_seq)]),
-            None => {
-                let mine = state.rooms_of(caller.user).filter(|(_, member)| member.role.is_in());
-                Ok(mine.map(|(room, member)| (room.no, member.first_seq)).collect())
+        let only = if request.room_id.is_empty() {
+            None
+        } else {
+            Some(convert::room_id(&request.room_id)?)
+        };
+        let rooms: Vec<(i64, i64)> = self.view().read(|state| {
+            if let Some(id) = only {
+                return permissions::member(state, caller.user, id)
+                    .map(|(room, member)| vec![(room.no, member.first_seq)]);
             }
+            let mine = state.rooms_of(caller.user).filter(|(_, member)| member.role.is_in());
+            Ok(mine.map(|(room, member)| (room.no, member.first_seq)).collect())
         })?;
         let Found { hits, next } = self.search.find(&request.query, rooms, before, size).await?;
         // The index may be a moment behind. What it found is read again, and shown only if the text that matched is still the current one.
-        let places: Vec<Place> = self.view().read(|state| hits.iter().filter_map(|hit| readable(state, &caller, hit)).collect());
+        let places: Vec<Place> = self
+            .view()
+            .read(|state| hits.iter().filter_map(|hit| readable(state, &caller, hit)).collect());
         let found = self.reader.messages_at(places).await?;
         let mut messages: Vec<_> = found.iter().filter_map(convert::message).collect();
         // The caller may have been put out of a room meanwhile.
         self.view().read(|state| {
             messages.retain(|message| {
-                let place = message.room_id.parse().ok().and_then(|room| permissions::member(state, caller.user, room).ok());
+                let place = message
+                    .room_id
+                    .parse()
+                    .ok()
+                    .and_then(|room| permissions::member(state, caller.user, room).ok());
                 place.is_some_and(|(_, member)| message.seq >= member.first_seq)
             });
         });
         let next_page_token = next.map(|next| tokens.write(&next.to_string())).unwrap_or_default();
-        Ok(SearchMessagesResponse { messages, next_page_token })
+        Ok(SearchMessagesResponse {
+            messages,
+            next_page_token,
+        })
     }
 }
 
 /// The place of a message that was found, if the caller may read it.
 fn readable(state: &State, caller: &Caller, hit: &Hit) -> Option<Place> {
     let (room, member) = state.rooms_of(caller.user).find(|(room, _)| room.no == hit.room)?;
-    let place = Place { room: room.id, room_no: room.no, seq: hit.seq, current: hit.current };
+    let place = Place {
+        room: room.id,
+        room_no: room.no,
+        seq: hit.seq,
+        current: hit.current,
+    };
     (member.role.is_in() && hit.seq >= member.first_seq).then_some(place)
 }
 
@@ -239,7 +272,10 @@ impl ChatService for Services {
         Ok(Response::new(chat::subscribe(Arc::clone(&self.0), request)?))
     }
 
-    async fn send_message(&self, request: Request<SendMessageRequest>) -> Result<Response<SendMessageResponse>, Status> {
+    async fn send_message(
+        &self,
+        request: Request<SendMessageRequest>,
+    ) -> Result<Response<SendMessageResponse>, Status> {
         let caller = caller(self, &request)?;
         let request = request.into_inner();
         let id = request.request_id.clone();
@@ -247,7 +283,10 @@ impl ChatService for Services {
         Ok(Response::new(SendMessageResponse { receipt }))
     }
 
-    async fn edit_message(&self, request: Request<EditMessageRequest>) -> Result<Response<EditMessageResponse>, Status> {
+    async fn edit_message(
+        &self,
+        request: Request<EditMessageRequest>,
+    ) -> Result<Response<EditMessageResponse>, Status> {
         let caller = caller(self, &request)?;
         let request = request.into_inner();
         let id = request.request_id.clone();
@@ -255,14 +294,20 @@ impl ChatService for Services {
         Ok(Response::new(EditMessageResponse { receipt }))
     }
 
-    async fn delete_message(&self, request: Request<DeleteMessageRequest>) -> Result<Response<DeleteMessageResponse>, Status> {
+    async fn delete_message(
+        &self,
+        request: Request<DeleteMessageRequest>,
+    ) -> Result<Response<DeleteMessageResponse>, Status> {
         let caller = caller(self, &request)?;
         let request = request.into_inner();
         let receipt = self.change(caller, &request.request_id, action::delete(&request)).await?;
         Ok(Response::new(DeleteMessageResponse { receipt }))
     }
 
-    async fn add_reaction(&self, request: Request<AddReactionRequest>) -> Result<Response<AddReactionResponse>, Status> {
+    async fn add_reaction(
+        &self,
+        request: Request<AddReactionRequest>,
+    ) -> Result<Response<AddReactionResponse>, Status> {
         let caller = caller(self, &request)?;
         let request = request.into_inner();
         let id = request.request_id.clone();
@@ -270,7 +315,10 @@ impl ChatService for Services {
         Ok(Response::new(AddReactionResponse { receipt }))
     }
 
-    async fn remove_reaction(&self, request: Request<RemoveReactionRequest>) -> Result<Response<RemoveReactionResponse>, Status> {
+    async fn remove_reaction(
+        &self,
+        request: Request<RemoveReactionRequest>,
+    ) -> Result<Response<RemoveReactionResponse>, Status> {
         let caller = caller(self, &request)?;
         let request = request.into_inner();
         let id = request.request_id.clone();
@@ -292,11 +340,17 @@ impl ChatService for Services {
         Ok(Response::new(self.0.list_events(request).await?))
     }
 
-    async fn list_messages(&self, request: Request<ListMessagesRequest>) -> Result<Response<ListMessagesResponse>, Status> {
+    async fn list_messages(
+        &self,
+        request: Request<ListMessagesRequest>,
+    ) -> Result<Response<ListMessagesResponse>, Status> {
         Ok(Response::new(self.0.list_messages(request).await?))
     }
 
-    async fn search_messages(&self, request: Request<SearchMessagesRequest>) -> Result<Response<SearchMessagesResponse>, Status> {
+    async fn search_messages(
+        &self,
+        request: Request<SearchMessagesRequest>,
+    ) -> Result<Response<SearchMessagesResponse>, Status> {
         Ok(Response::new(self.0.search_messages(request).await?))
     }
 }

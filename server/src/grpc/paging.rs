@@ -20,11 +20,19 @@ pub(super) struct Tokens {
 impl Tokens {
     /// `list` names the method, `filters` are what the request asks for beside the page.
     pub(super) fn new(journal_id: &str, caller: UserId, list: &str, filters: &[&str]) -> Self {
-        let mut parts = vec![journal_id.as_bytes().to_vec(), caller.to_string().into_bytes(), list.as_bytes().to_vec()];
+        let mut parts = vec![
+            journal_id.as_bytes().to_vec(),
+            caller.to_string().into_bytes(),
+            list.as_bytes().to_vec(),
+        ];
         parts.extend(filters.iter().map(|filter| filter.as_bytes().to_vec()));
         // With their lengths, so that no two lists of filters run together to the same bytes.
         let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_be_bytes()).collect();
-        let all: Vec<&[u8]> = parts.iter().zip(&lengths).flat_map(|(part, length)| [&length[..], &part[..]]).collect();
+        let all: Vec<&[u8]> = parts
+            .iter()
+            .zip(&lengths)
+            .flat_map(|(part, length)| [&length[..], &part[..]])
+            .collect();
         Self { bound_to: sha256(&all) }
     }
 
@@ -43,13 +51,21 @@ impl Tokens {
             return Ok(None);
         }
         let (seal, position) = token.split_at_checked(16).ok_or(Error::InvalidPageToken)?;
-        let position = unhex(position).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Error::InvalidPageToken)?;
-        if self.seal(&position) == seal { Ok(Some(position)) } else { Err(Error::InvalidPageToken) }
+        let position = unhex(position)
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or(Error::InvalidPageToken)?;
+        if self.seal(&position) == seal {
+            Ok(Some(position))
+        } else {
+            Err(Error::InvalidPageToken)
+        }
     }
 
     /// The same for positions that are numbers.
     pub(super) fn read_number(&self, token: &str) -> Result<Option<i64>, Error> {
-        self.read(token)?.map(|position| position.parse().map_err(|_| Error::InvalidPageToken)).transpose()
+        self.read(token)?
+            .map(|position| position.parse().map_err(|_| Error::InvalidPageToken))
+            .transpose()
     }
 }
 
@@ -78,7 +94,10 @@ mod tests {
     fn a_token_is_good_for_its_caller_and_filters_only() {
         let (alice, bob) = (UserId::random(), UserId::random());
         let token = Tokens::new("j", alice, "users", &["al", ""]).write("alice");
-        assert_eq!(Tokens::new("j", alice, "users", &["al", ""]).read(&token).unwrap().as_deref(), Some("alice"));
+        assert_eq!(
+            Tokens::new("j", alice, "users", &["al", ""]).read(&token).unwrap().as_deref(),
+            Some("alice")
+        );
         assert!(Tokens::new("j", bob, "users", &["al", ""]).read(&token).is_err());
         assert!(Tokens::new("j", alice, "users", &["a", "l"]).read(&token).is_err());
         assert!(Tokens::new("j", alice, "rooms", &["al", ""]).read(&token).is_err());

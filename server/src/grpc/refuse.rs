@@ -26,7 +26,10 @@ impl<S> Layer<S> for RefuseLayer {
     type Service = Refuse<S>;
 
     fn layer(&self, inner: S) -> Refuse<S> {
-        Refuse { inner, request_bytes: self.request_bytes }
+        Refuse {
+            inner,
+            request_bytes: self.request_bytes,
+        }
     }
 }
 

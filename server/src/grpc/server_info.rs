@@ -1,7 +1,9 @@
 //! `ServerService`.
 
 use greffe_api::server::v1::server_service_server::ServerService;
-use greffe_api::v1::{GetServerInfoRequest, GetServerInfoResponse, Limits, RegistrationPolicy as ApiPolicy, ServerInfo};
+use greffe_api::v1::{
+    GetServerInfoRequest, GetServerInfoResponse, Limits, RegistrationPolicy as ApiPolicy, ServerInfo,
+};
 use tonic::{Request, Response, Status};
 
 use super::{App, Services};
@@ -47,7 +49,10 @@ fn limits(app: &App) -> Limits {
 
 #[tonic::async_trait]
 impl ServerService for Services {
-    async fn get_server_info(&self, _request: Request<GetServerInfoRequest>) -> Result<Response<GetServerInfoResponse>, Status> {
+    async fn get_server_info(
+        &self,
+        _request: Request<GetServerInfoRequest>,
+    ) -> Result<Response<GetServerInfoResponse>, Status> {
         let policy = match self.config.registration.policy {
             RegistrationPolicy::Open => ApiPolicy::Open,
             RegistrationPolicy::Invite => ApiPolicy::Invite,

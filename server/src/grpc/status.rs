@@ -81,12 +81,19 @@ fn face(error: &Error) -> Face {
     if let Some(wait) = retry_after {
         metadata.insert("retry_after_ms".into(), wait.as_millis().to_string());
     }
-    Face { code, reason, metadata, retry_after }
+    Face {
+        code,
+        reason,
+        metadata,
+        retry_after,
+    }
 }
 
 fn retry_after(error: &Error) -> Option<Duration> {
     match error {
-        Error::TooManyLogins { retry_after } | Error::RateLimited { retry_after } | Error::Busy { retry_after } => Some(*retry_after),
+        Error::TooManyLogins { retry_after } | Error::RateLimited { retry_after } | Error::Busy { retry_after } => {
+            Some(*retry_after)
+        }
         _ => None,
     }
 }
@@ -111,7 +118,12 @@ fn metadata(error: &Error) -> HashMap<String, String> {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let Face { code, reason, metadata, retry_after } = face(&error);
+        let Face {
+            code,
+            reason,
+            metadata,
+            retry_after,
+        } = face(&error);
         let mut details = ErrorDetails::with_error_info(reason_name(reason), DOMAIN, metadata);
         match &error {
             Error::InvalidField { field, why } => {
@@ -134,16 +146,29 @@ impl From<Error> for Status {
 
 /// The same within a stream.
 pub(crate) fn in_band(error: &Error) -> v1::Error {
-    let Face { code, reason, metadata, retry_after } = face(error);
+    let Face {
+        code,
+        reason,
+        metadata,
+        retry_after,
+    } = face(error);
     let retry_after_ms = retry_after.map_or(0, |wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX).max(1));
-    v1::Error { code: code.into(), reason: reason.into(), message: error.to_string(), metadata, retry_after_ms }
+    v1::Error {
+        code: code.into(),
+        reason: reason.into(),
+        message: error.to_string(),
+        metadata,
+        retry_after_ms,
+    }
 }
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Closed => Self::Stopping,
-            StoreError::Locked => Self::Busy { retry_after: Duration::from_millis(200) },
+            StoreError::Locked => Self::Busy {
+                retry_after: Duration::from_millis(200),
+            },
             StoreError::Full | StoreError::Io(_) | StoreError::Database(_) => {
                 tracing::error!(%error, "Reading the journal failed");
                 Self::Internal
@@ -158,7 +183,9 @@ mod tests {
 
     #[test]
     fn a_call_and_a_stream_are_refused_with_the_same_facts() {
-        let error = || Error::RateLimited { retry_after: Duration::from_millis(1500) };
+        let error = || Error::RateLimited {
+            retry_after: Duration::from_millis(1500),
+        };
         let (status, answer) = (Status::from(error()), in_band(&error()));
         assert_eq!(i32::from(status.code()), answer.code);
         let details = status.get_error_details();
@@ -166,7 +193,10 @@ mod tests {
         assert_eq!(info.reason, "RATE_LIMITED");
         assert_eq!(info.domain, "greffe");
         assert_eq!(info.metadata, answer.metadata);
-        assert_eq!(details.retry_info().unwrap().retry_delay, Some(Duration::from_millis(1500)));
+        assert_eq!(
+            details.retry_info().unwrap().retry_delay,
+            Some(Duration::from_millis(1500))
+        );
         assert_eq!(answer.retry_after_ms, 1500);
         assert_eq!(answer.reason(), ErrorReason::RateLimited);
     }

@@ -23,14 +23,19 @@ impl App {
         let id = match &request.get_ref().by {
             Some(By::UserId(id)) if id == ME => caller.user,
             Some(By::UserId(id)) => convert::user_id(id)?,
-            Some(By::UserName(name)) => {
-                self.view().read(|state| state.user_named(name).map(|user| user.id)).ok_or(Error::UserNotFound)?
-            }
+            Some(By::UserName(name)) => self
+                .view()
+                .read(|state| state.user_named(name).map(|user| user.id))
+                .ok_or(Error::UserNotFound)?,
             None => return Err(Error::invalid("by", "give user_id or user_name")),
         };
         let online = self.feed.online([id]);
-        let user = self.view().read(|state| state.user(id).map(|user| convert::user(user, &online)));
-        Ok(GetUserResponse { user: Some(user.ok_or(Error::UserNotFound)?) })
+        let user = self
+            .view()
+            .read(|state| state.user(id).map(|user| convert::user(user, &online)));
+        Ok(GetUserResponse {
+            user: Some(user.ok_or(Error::UserNotFound)?),
+        })
     }
 
     fn list_users(&self, request: &Request<ListUsersRequest>) -> Result<ListUsersResponse, Error> {
@@ -38,7 +43,12 @@ impl App {
         let request = request.get_ref();
         let size = self.page_size(request.page_size)?;
         let online_only = request.online_only.to_string();
-        let tokens = Tokens::new(&self.identity.journal_id, caller.user, "users", &[&request.name_prefix, &online_only]);
+        let tokens = Tokens::new(
+            &self.identity.journal_id,
+            caller.user,
+            "users",
+            &[&request.name_prefix, &online_only],
+        );
         let after = tokens.read(&request.page_token)?;
         let online = self.feed.everyone_online();
         let prefix = request.name_prefix.as_str();
@@ -51,24 +61,48 @@ impl App {
         });
         let more = users.len() > size;
         users.truncate(size);
-        let next_page_token = if more { users.last().map(|last| tokens.write(&last.name)).unwrap_or_default() } else { String::new() };
+        let next_page_token = if more {
+            users.last().map(|last| tokens.write(&last.name)).unwrap_or_default()
+        } else {
+            String::new()
+        };
         Ok(ListUsersResponse { users, next_page_token })
     }
 
     async fn update_profile(&self, request: Request<UpdateProfileRequest>) -> Result<UpdateProfileResponse, Error> {
         let caller = caller(self, &request)?;
-        let UpdateProfileRequest { request_id, user, update_mask } = request.into_inner();
+        let UpdateProfileRequest {
+            request_id,
+            user,
+            update_mask,
+        } = request.into_inner();
         let request = convert::request_id(&request_id)?;
         let paths = update_mask.unwrap_or_default().paths;
         if paths.iter().any(|path| path != "display_name") || paths.is_empty() {
-            return Err(Error::invalid("update_mask", "it must name `display_name`, and nothing else can be changed"));
+            return Err(Error::invalid(
+                "update_mask",
+                "it must name `display_name`, and nothing else can be changed",
+            ));
         }
         let display_name = DisplayName::parse("user.display_name", user.unwrap_or_default().display_name)?;
         let change = Change::UpdateProfile { display_name };
-        let receipt = convert::stored(self.journal.append(Command::Change { caller, request, change }).await?)?;
+        let receipt = convert::stored(
+            self.journal
+                .append(Command::Change {
+                    caller,
+                    request,
+                    change,
+                })
+                .await?,
+        )?;
         let online = self.feed.online([caller.user]);
-        let user = self.view().read(|state| state.user(caller.user).map(|user| convert::user(user, &online)));
-        Ok(UpdateProfileResponse { user, receipt: Some(convert::receipt(self, &receipt)) })
+        let user = self
+            .view()
+            .read(|state| state.user(caller.user).map(|user| convert::user(user, &online)));
+        Ok(UpdateProfileResponse {
+            user,
+            receipt: Some(convert::receipt(self, &receipt)),
+        })
     }
 }
 
@@ -82,7 +116,10 @@ impl UserService for Services {
         Ok(Response::new(self.0.list_users(&request)?))
     }
 
-    async fn update_profile(&self, request: Request<UpdateProfileRequest>) -> Result<Response<UpdateProfileResponse>, Status> {
+    async fn update_profile(
+        &self,
+        request: Request<UpdateProfileRequest>,
+    ) -> Result<Response<UpdateProfileResponse>, Status> {
         Ok(Response::new(self.0.update_profile(request).await?))
     }
 }

@@ -7,7 +7,7 @@ use prost::Message;
 use prost::encoding::{encode_varint, encoded_len_varint};
 
 use super::tree::{Hash, leaf_hash};
-use crate::domain::decide::{from_timestamp, timestamp};
+use crate::domain::clock::{from_timestamp, timestamp};
 use crate::domain::entry::{Draft, Entry, Subject, kind};
 use crate::domain::ids::{RequestId, random, sha256};
 
@@ -58,7 +58,12 @@ pub fn encode(entry: &Entry) -> Parts {
     }
     .encode_to_vec();
     let leaf = leaf_hash(&head);
-    Parts { head: head.into(), body: body.into(), salt, leaf }
+    Parts {
+        head: head.into(),
+        body: body.into(),
+        salt,
+        leaf,
+    }
 }
 
 /// The commitment to a body.
@@ -151,7 +156,10 @@ mod tests {
     use crate::domain::ids::{RoomId, UserId};
 
     fn entry() -> Entry {
-        let posted = MessagePosted { text: "secret words".into(), mentioned_user_ids: Vec::new() };
+        let posted = MessagePosted {
+            text: "secret words".into(),
+            mentioned_user_ids: Vec::new(),
+        };
         Entry {
             index: 7,
             time: 1_700_000_000_123_456,
@@ -172,7 +180,11 @@ mod tests {
             body: decode_body(&parts.body),
             body_state: BodyState::Unspecified.into(),
         };
-        let bare = Event { head: decode_head(&parts.head), body: None, body_state: BodyState::Deleted.into() };
+        let bare = Event {
+            head: decode_head(&parts.head),
+            body: None,
+            body_state: BodyState::Deleted.into(),
+        };
         assert_eq!(events.events, [whole, bare]);
     }
 
@@ -181,15 +193,24 @@ mod tests {
         let entry = entry();
         let parts = encode(&entry);
         let read = decode(&parts.head, &parts.body).unwrap();
-        assert_eq!((read.index, read.time, read.seq, read.request), (entry.index, entry.time, entry.seq, entry.request));
-        assert_eq!((read.draft.room, read.draft.actor, read.draft.content), (entry.draft.room, entry.draft.actor, entry.draft.content));
+        assert_eq!(
+            (read.index, read.time, read.seq, read.request),
+            (entry.index, entry.time, entry.seq, entry.request)
+        );
+        assert_eq!(
+            (read.draft.room, read.draft.actor, read.draft.content),
+            (entry.draft.room, entry.draft.actor, entry.draft.content)
+        );
         assert!(decode(&parts.body, &parts.head).is_none());
     }
 
     #[test]
     fn the_head_commits_to_the_body_and_says_nothing_of_it() {
         let (first, second) = (encode(&entry()), encode(&entry()));
-        assert_eq!(decode_head(&first.head).unwrap().commitment, commitment(&first.body).to_vec());
+        assert_eq!(
+            decode_head(&first.head).unwrap().commitment,
+            commitment(&first.body).to_vec()
+        );
         assert_ne!(first.salt, second.salt);
         assert_ne!(commitment(&first.body), commitment(&second.body));
         assert!(!first.head.windows(6).any(|window| window == b"secret" || window == b"0f8fad"));

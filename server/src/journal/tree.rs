@@ -37,7 +37,10 @@ impl Edge {
         if !rest.is_empty() || roots.len() != size.count_ones() as usize {
             return Err(InvalidEdge);
         }
-        Ok(Self { size, roots: roots.to_vec() })
+        Ok(Self {
+            size,
+            roots: roots.to_vec(),
+        })
     }
 
     /// The hashes, one after the other.
@@ -87,7 +90,10 @@ mod tests {
                 while split * 2 < leaves.len() {
                     split *= 2;
                 }
-                node_hash(&root_by_definition(&leaves[..split]), &root_by_definition(&leaves[split..]))
+                node_hash(
+                    &root_by_definition(&leaves[..split]),
+                    &root_by_definition(&leaves[split..]),
+                )
             }
         }
     }
@@ -114,12 +120,24 @@ mod tests {
         // The reference vectors of RFC 6962 implementations (`MerkleTreeTest` of certificate-transparency).
         let leaves: [&[u8]; 3] = [b"", b"\x00", b"\x10"];
         let mut edge = Edge::default();
-        assert_eq!(hex(&edge.root()), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            hex(&edge.root()),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
         edge.push(leaf_hash(leaves[0]));
-        assert_eq!(hex(&edge.root()), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
+        assert_eq!(
+            hex(&edge.root()),
+            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+        );
         edge.push(leaf_hash(leaves[1]));
-        assert_eq!(hex(&edge.root()), "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125");
+        assert_eq!(
+            hex(&edge.root()),
+            "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"
+        );
         edge.push(leaf_hash(leaves[2]));
-        assert_eq!(hex(&edge.root()), "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77");
+        assert_eq!(
+            hex(&edge.root()),
+            "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77"
+        );
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{self, Parts};
 use super::{Committed, Publish};
-use crate::domain::clock::{Micros, StepWatch};
+use crate::domain::clock::{Micros, StepWatch, from_timestamp};
 use crate::domain::command::{Command, Outcome, Receipt};
 use crate::domain::decide::{Answer, Context, Decision, Overwrite, Rules, decide};
 use crate::domain::entry::{Aside, Entry};
@@ -71,14 +71,20 @@ impl Journal {
             Ok(Err(_)) => return Err(Error::Stopping),
             Err(_) => return Err(Error::Busy { retry_after: BUSY }),
         };
-        place.send(Pending { command, reply: Some(reply) });
+        place.send(Pending {
+            command,
+            reply: Some(reply),
+        });
         // The writer answers every command that it takes; if it died, nobody knows how far it came.
         answered.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
     /// Has a command decided without waiting: `reply` gets the answer. In the order of calls.
     pub fn enqueue(&self, command: Command, reply: Reply) -> Result<(), Error> {
-        self.try_send(Pending { command, reply: Some(reply) })
+        self.try_send(Pending {
+            command,
+            reply: Some(reply),
+        })
     }
 
     /// Has a command decided whose answer interests nobody, unless the writer is busy.
@@ -104,7 +110,9 @@ pub struct Commands(mpsc::Receiver<Pending>);
 #[derive(Debug, thiserror::Error)]
 pub enum WriterError {
     /// A commit or a write failed below the database: it is unknown what is on the disk.
-    #[error("writing the journal failed, and it is unknown how much of the last batch is on the disk; the next start will tell")]
+    #[error(
+        "writing the journal failed, and it is unknown how much of the last batch is on the disk; the next start will tell"
+    )]
     Unknown(#[source] StoreError),
     /// The state could not be read again after a failed batch.
     #[error("the state could not be read again after a failed batch")]
@@ -139,13 +147,27 @@ impl<A: Appender, P: Publish> Writer<A, P> {
     /// Takes over a journal in the state that the store holds.
     pub fn new(appender: A, publisher: P, rules: Rules, state: State, head: Head) -> Self {
         let (clock, step) = StepWatch::start(head.time);
-        let first = step.map(|step| Command::ClockStepped { expected: step.expected, observed: step.observed });
-        Self { appender, publisher, rules, state, edge: head.edge, clock, first: first.into_iter().collect() }
+        let first = step.map(|step| Command::ClockStepped {
+            expected: step.expected,
+            observed: step.observed,
+        });
+        Self {
+            appender,
+            publisher,
+            rules,
+            state,
+            edge: head.edge,
+            clock,
+            first: first.into_iter().collect(),
+        }
     }
 
     /// Begins an empty journal.
     pub async fn found(&mut self, journal_id: &str, server_version: &str) -> Result<(), WriterError> {
-        let command = Command::Found { journal_id: journal_id.into(), server_version: server_version.into() };
+        let command = Command::Found {
+            journal_id: journal_id.into(),
+            server_version: server_version.into(),
+        };
         let mut founding = vec![Pending { command, reply: None }];
         self.commit(&mut founding).await
     }
@@ -190,10 +212,19 @@ impl<A: Appender, P: Publish> Writer<A, P> {
     async fn commit(&mut self, waiting: &mut Vec<Pending>) -> Result<(), WriterError> {
         let (now, step) = self.clock.read();
         if let Some(step) = step {
-            tracing::warn!(expected = step.expected, observed = step.observed, "The machine's clock was stepped");
-            self.first.push(Command::ClockStepped { expected: step.expected, observed: step.observed });
+            tracing::warn!(
+                expected = step.expected,
+                observed = step.observed,
+                "The machine's clock was stepped"
+            );
+            self.first.push(Command::ClockStepped {
+                expected: step.expected,
+                observed: step.observed,
+            });
         }
-        let own = std::mem::take(&mut self.first).into_iter().map(|command| Pending { command, reply: None });
+        let own = std::mem::take(&mut self.first)
+            .into_iter()
+            .map(|command| Pending { command, reply: None });
         let mut batch: Vec<Pending> = own.collect();
         batch.append(waiting);
 
@@ -266,7 +297,11 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             pending.command.add_needs(&self.state, &mut needs);
         }
         let facts = self.appender.find(&needs).await?;
-        let mut decided = Batch { facts, answers: Vec::with_capacity(batch.len()), ..Batch::default() };
+        let mut decided = Batch {
+            facts,
+            answers: Vec::with_capacity(batch.len()),
+            ..Batch::default()
+        };
         // The clock may stand behind the newest row; the journal's time does not go back.
         let now = now.max(self.state.time);
         for pending in batch {
@@ -286,15 +321,33 @@ impl<A: Appender, P: Publish> Writer<A, P> {
 
     /// Decides one command, and applies what it leads to to the writer's own state.
     fn decide_one(&mut self, command: &Command, now: Micros, batch: &mut Batch) -> Result<Outcome, Error> {
-        let context = Context { state: &self.state, facts: &batch.facts, rules: &self.rules, now };
-        let Decision { drafts, overwrite, answer } = decide(&context, command)?;
+        let context = Context {
+            state: &self.state,
+            facts: &batch.facts,
+            rules: &self.rules,
+            now,
+        };
+        let Decision {
+            drafts,
+            overwrite,
+            answer,
+        } = decide(&context, command)?;
         let request = match command {
             Command::Change { request, .. } => Some(*request),
             _ => None,
         };
         let mut receipt = None;
         for draft in drafts {
-            let (place, row) = self.append(Entry { index: self.state.size, time: now, seq: 0, request, draft }, batch);
+            let (place, row) = self.append(
+                Entry {
+                    index: self.state.size,
+                    time: now,
+                    seq: 0,
+                    request,
+                    draft,
+                },
+                batch,
+            );
             if receipt.is_none() {
                 remember(command, &place, row, now, batch);
                 receipt = Some(place);
@@ -305,7 +358,10 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         }
         match answer {
             Answer::Receipt => receipt.map(Outcome::Stored).ok_or(Error::Internal),
-            Answer::Earlier { index, remember: is_new } => {
+            Answer::Earlier {
+                index,
+                remember: is_new,
+            } => {
                 let row = batch.facts.rows.get(&index).cloned().ok_or(Error::Internal)?;
                 let receipt = receipt_of(&row, index).ok_or(Error::Internal)?;
                 if is_new {
@@ -313,7 +369,11 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                 }
                 Ok(Outcome::Stored(receipt))
             }
-            Answer::LoggedIn { user, session } => Ok(Outcome::LoggedIn { user, session, time: now }),
+            Answer::LoggedIn { user, session } => Ok(Outcome::LoggedIn {
+                user,
+                session,
+                time: now,
+            }),
             Answer::Ended(count) => Ok(Outcome::Ended(count)),
             Answer::Read(seq) => Ok(Outcome::Read(seq)),
             Answer::Done => Ok(Outcome::Done),
@@ -328,15 +388,29 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         let Parts { head, body, salt, leaf } = event::encode(&entry);
         self.edge.push(leaf);
         batch.touched.extend(self.state.apply(&entry));
-        let fact = RowFact { head: head.clone(), salt: Some(salt.to_vec()) };
+        let fact = RowFact {
+            head: head.clone(),
+            room: entry.draft.room,
+            seq: entry.seq,
+            salt: Some(salt.to_vec()),
+        };
         batch.facts.note(&entry, &fact);
         if let (Some(Aside::Password(password)), Some(user)) = (&entry.draft.aside, entry.draft.subject.user())
             && let Some(user) = self.state.user(user)
         {
             batch.writes.passwords.push((user.no, password.clone()));
         }
-        let receipt = Receipt { index: entry.index, room: entry.draft.room, seq: entry.seq, time: entry.time, leaf };
-        batch.committed.push(Committed { entry: entry.clone(), element: event::element(&head, &body) });
+        let receipt = Receipt {
+            index: entry.index,
+            room: entry.draft.room,
+            seq: entry.seq,
+            time: entry.time,
+            leaf,
+        };
+        batch.committed.push(Committed {
+            entry: entry.clone(),
+            element: event::element(&head, &body),
+        });
         let user_no = |id| self.state.user(id).map(|user| user.no);
         batch.writes.rows.push(Row {
             room: entry.draft.room.and_then(|room| self.state.room(room)).map(|room| room.no),
@@ -354,13 +428,20 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         match overwrite {
             Overwrite::ReadMark { user, room, seq } => {
                 batch.facts.read_marks.insert((user, room), seq);
-                let numbers = self.state.user(user).zip(self.state.room(room)).map(|(user, room)| (user.no, room.no));
+                let numbers = self
+                    .state
+                    .user(user)
+                    .zip(self.state.room(room))
+                    .map(|(user, room)| (user.no, room.no));
                 batch.writes.read_marks.extend(numbers.map(|(user, room)| (user, room, seq)));
             }
             Overwrite::Used { session } => {
                 self.state.touch(session, now);
                 batch.used.push((session, now));
-                batch.writes.used.extend(self.state.session(session).map(|session| (session.no, now)));
+                batch
+                    .writes
+                    .used
+                    .extend(self.state.session(session).map(|session| (session.no, now)));
             }
             Overwrite::ForgetRequests(before) => {
                 batch.writes.forget_requests = Some(before);
@@ -382,17 +463,24 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                 })),
                 Touched::Member(room, user) => {
                     let numbers = self.state.room(room).zip(user_no(user));
-                    writes.members.extend(numbers.map(|(room, no)| (room.no, no, room.members.get(&user).copied())));
+                    writes
+                        .members
+                        .extend(numbers.map(|(room, no)| (room.no, no, room.members.get(&user).copied())));
                 }
                 Touched::Session(id) => {
                     let session = self.state.session(id);
-                    writes.sessions.extend(session.and_then(|session| Some((user_no(session.user)?, session.clone()))));
+                    writes
+                        .sessions
+                        .extend(session.and_then(|session| Some((user_no(session.user)?, session.clone()))));
                 }
                 Touched::SessionGone(no) => writes.sessions_gone.push(no),
             }
         }
         if !writes.rows.is_empty() {
-            writes.head = Some(Head { edge: self.edge.clone(), time: self.state.time });
+            writes.head = Some(Head {
+                edge: self.edge.clone(),
+                time: self.state.time,
+            });
         }
     }
 
@@ -401,7 +489,9 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         self.publisher.publish(&decided.committed);
         self.publisher.touch(&decided.used);
         let replies = batch.into_iter().zip(decided.answers);
-        let wakers: Vec<_> = replies.filter_map(|(pending, outcome)| pending.reply.and_then(|reply| reply(outcome))).collect();
+        let wakers: Vec<_> = replies
+            .filter_map(|(pending, outcome)| pending.reply.and_then(|reply| reply(outcome)))
+            .collect();
         for waker in wakers {
             waker.wake();
         }
@@ -426,19 +516,44 @@ fn answer(reply: Option<Reply>, outcome: Result<Outcome, Error>) {
 
 /// Notes the answer to a member's change, under its request id.
 fn remember(command: &Command, receipt: &Receipt, row: RowFact, now: Micros, batch: &mut Batch) {
-    let Command::Change { caller, request, change } = command else { return };
+    let Command::Change {
+        caller,
+        request,
+        change,
+    } = command
+    else {
+        return;
+    };
     let key = request.key(caller.user);
     let digest = change.digest(row.salt.as_deref().unwrap_or_default());
-    batch.writes.requests.push(NewRequest { key, index: receipt.index, digest, time: now });
+    batch.writes.requests.push(NewRequest {
+        key,
+        index: receipt.index,
+        digest,
+        time: now,
+    });
     batch.facts.rows.insert(receipt.index, row.clone());
-    batch.facts.requests.insert(key, Answered { index: receipt.index, digest, row });
+    batch.facts.requests.insert(
+        key,
+        Answered {
+            index: receipt.index,
+            digest,
+            row,
+        },
+    );
 }
 
 /// The receipt of a row that is stored already.
 fn receipt_of(row: &RowFact, index: i64) -> Option<Receipt> {
     let head = event::decode_head(&row.head)?;
-    let time = head.time.as_ref().map_or(0, crate::domain::decide::from_timestamp);
-    Some(Receipt { index, room: head.room_id.parse().ok(), seq: head.seq, time, leaf: leaf_hash(&row.head) })
+    let time = head.time.as_ref().map_or(0, from_timestamp);
+    Some(Receipt {
+        index,
+        room: head.room_id.parse().ok(),
+        seq: head.seq,
+        time,
+        leaf: leaf_hash(&row.head),
+    })
 }
 
 /// The ids of the users whom an event mentions.

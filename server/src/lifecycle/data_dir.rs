@@ -22,7 +22,10 @@ pub struct DataDir {
 impl DataDir {
     /// Locks the directory, and makes it if it is not there, for its owner alone.
     pub fn lock(path: &Path) -> Result<Self, StartError> {
-        let unusable = |error: std::io::Error| StartError::DataDir { path: path.into(), why: error.to_string() };
+        let unusable = |error: std::io::Error| StartError::DataDir {
+            path: path.into(),
+            why: error.to_string(),
+        };
         let mut builder = DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
@@ -33,7 +36,10 @@ impl DataDir {
 
     /// Locks the directory if it is there.
     pub fn lock_existing(path: &Path) -> Result<Self, StartError> {
-        let unusable = |error: std::io::Error| StartError::DataDir { path: path.into(), why: error.to_string() };
+        let unusable = |error: std::io::Error| StartError::DataDir {
+            path: path.into(),
+            why: error.to_string(),
+        };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
@@ -51,8 +57,14 @@ impl DataDir {
             }
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
-        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(unusable)?;
-        Ok(Self { path: path.into(), _lock: lock })
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(unusable)?;
+        Ok(Self {
+            path: path.into(),
+            _lock: lock,
+        })
     }
 
     /// Where it is.
@@ -70,7 +82,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = DataDir::lock(&dir.path().join("data")).unwrap();
         let error = DataDir::lock(first.path()).unwrap_err();
-        assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+        assert!(
+            error.to_string().contains(&format!("process {}", std::process::id())),
+            "{error}"
+        );
         let path = first.path().to_owned();
         drop(first);
         assert!(DataDir::lock(&path).is_ok());

@@ -20,8 +20,13 @@ pub(super) async fn run(app: Arc<App>) {
         timer.tick().await;
         let limits = &app.config.limits;
         let micros = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(SECOND);
-        app.journal.note(Command::Expire { age: micros(limits.session_seconds), idle: micros(limits.session_idle_seconds) });
-        app.journal.note(Command::ForgetRequests { before: now().saturating_sub(micros(limits.request_id_seconds)) });
+        app.journal.note(Command::Expire {
+            age: micros(limits.session_seconds),
+            idle: micros(limits.session_idle_seconds),
+        });
+        app.journal.note(Command::ForgetRequests {
+            before: now().saturating_sub(micros(limits.request_id_seconds)),
+        });
         for (cause, count) in app.refusals.take() {
             app.journal.note(Command::CountRefusals { cause, count });
         }

@@ -61,7 +61,12 @@ pub struct Start {
 impl Feed {
     /// No streams yet.
     pub fn new(view: View, limits: FeedLimits) -> Arc<Self> {
-        Arc::new(Self { view, limits, next_id: AtomicU64::new(1), open: Mutex::default() })
+        Arc::new(Self {
+            view,
+            limits,
+            next_id: AtomicU64::new(1),
+            open: Mutex::default(),
+        })
     }
 
     /// The state that the feed has published.
@@ -77,13 +82,17 @@ impl Feed {
     /// where each room starts. What is published twice is dropped by its seq.
     ///
     /// # Errors
-    /// [`Error::TooManyConnections`], [`Error::Stopping`], [`Error::SessionEnded`], and those of `plan`.
+    /// [`Error::TooManyConnections`], [`Error::Stopping`], [`Error::SessionEnded`].
     pub(super) fn open<T>(
         &self,
         owner: Owner,
-        plan: impl FnOnce(&State) -> Result<(Vec<Start>, T), Error>,
+        plan: impl FnOnce(&State) -> (Vec<Start>, T),
     ) -> Result<(Arc<Mailbox>, T), Error> {
-        let mailbox = Arc::new(Mailbox::new(self.next_id.fetch_add(1, Ordering::Relaxed), owner, self.limits.bounds));
+        let mailbox = Arc::new(Mailbox::new(
+            self.next_id.fetch_add(1, Ordering::Relaxed),
+            owner,
+            self.limits.bounds,
+        ));
         let mut open = self.lock();
         if open.closed {
             return Err(Error::Stopping);
@@ -100,9 +109,14 @@ impl Feed {
             if !alive {
                 return Err(Error::SessionEnded);
             }
-            let (starts, more) = plan(state)?;
-            let heads = starts.iter().map(|start| state.room(start.room).map_or(0, |room| room.head_seq));
-            Ok((starts.iter().copied().zip(heads.collect::<Vec<_>>()).collect::<Vec<_>>(), more))
+            let (starts, more) = plan(state);
+            let heads = starts
+                .iter()
+                .map(|start| state.room(start.room).map_or(0, |room| room.head_seq));
+            Ok((
+                starts.iter().copied().zip(heads.collect::<Vec<_>>()).collect::<Vec<_>>(),
+                more,
+            ))
         });
         let (starts, more) = planned?;
         for (start, head) in starts {
@@ -114,7 +128,11 @@ impl Feed {
         streams.push(Arc::clone(&mailbox));
         open.count += 1;
         telemetry::streams_open(open.count);
-        let wakers = if came { self.tell_presence(&open, owner.user, true) } else { Vec::new() };
+        let wakers = if came {
+            self.tell_presence(&open, owner.user, true)
+        } else {
+            Vec::new()
+        };
         drop(open);
         wakers.into_iter().for_each(Waker::wake);
         Ok((mailbox, more))
@@ -140,7 +158,11 @@ impl Feed {
             open.count -= closed;
         }
         telemetry::streams_open(open.count);
-        let wakers = if went { self.tell_presence(&open, user, false) } else { Vec::new() };
+        let wakers = if went {
+            self.tell_presence(&open, user, false)
+        } else {
+            Vec::new()
+        };
         drop(open);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -149,7 +171,11 @@ impl Feed {
     fn tell_presence(&self, open: &Open, user: UserId, online: bool) -> Vec<Waker> {
         let rooms: Vec<RoomId> = self.view.read(|state| {
             let small = |room: &crate::domain::state::Room| state.member_count(room) <= self.limits.presence_members;
-            state.rooms_of(user).filter(|(room, member)| member.role.is_in() && small(room)).map(|(room, _)| room.id).collect()
+            state
+                .rooms_of(user)
+                .filter(|(room, member)| member.role.is_in() && small(room))
+                .map(|(room, _)| room.id)
+                .collect()
         });
         let mut told = HashSet::new();
         let subscribers = rooms.iter().filter_map(|room| open.rooms.get(room)).flatten();
@@ -172,7 +198,9 @@ impl Feed {
 
     /// How many streams a session has open.
     pub fn streams_of(&self, user: UserId, session: SessionId) -> usize {
-        self.lock().users.get(&user).map_or(0, |streams| streams.iter().filter(|stream| stream.owner.session == session).count())
+        self.lock().users.get(&user).map_or(0, |streams| {
+            streams.iter().filter(|stream| stream.owner.session == session).count()
+        })
     }
 
     /// How many streams are open.
@@ -209,7 +237,12 @@ impl Feed {
     pub fn stop(&self) {
         let mut open = self.lock();
         open.closed = true;
-        let wakers: Vec<Waker> = open.users.values().flatten().filter_map(|stream| stream.end(Ending::Stopping)).collect();
+        let wakers: Vec<Waker> = open
+            .users
+            .values()
+            .flatten()
+            .filter_map(|stream| stream.end(Ending::Stopping))
+            .collect();
         drop(open);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -239,12 +272,24 @@ impl Open {
     }
 
     fn tell_state(&self, room: RoomId, user: UserId, wakers: &mut Vec<Waker>) {
-        wakers.extend(self.users.get(&user).into_iter().flatten().filter_map(|stream| stream.state(room)));
+        wakers.extend(
+            self.users
+                .get(&user)
+                .into_iter()
+                .flatten()
+                .filter_map(|stream| stream.state(room)),
+        );
     }
 
     fn leave(&mut self, room: RoomId, user: UserId, why: &Gone, wakers: &mut Vec<Waker>) {
         self.unsubscribe(room, |mailbox| mailbox.owner.user == user);
-        wakers.extend(self.users.get(&user).into_iter().flatten().filter_map(|stream| stream.leave(room, why.clone())));
+        wakers.extend(
+            self.users
+                .get(&user)
+                .into_iter()
+                .flatten()
+                .filter_map(|stream| stream.leave(room, why.clone())),
+        );
     }
 
     fn cut(&self, session: SessionId, user: Option<UserId>, why: Ending, wakers: &mut Vec<Waker>) {
@@ -265,7 +310,11 @@ impl Open {
         match (&draft.content, draft.room, draft.subject) {
             (Content::RoomCreated(created), Some(room), _) => {
                 let pair = created.direct_user_ids.iter().filter_map(|id| id.parse().ok());
-                let people: Vec<UserId> = if created.direct_user_ids.is_empty() { draft.actor.into_iter().collect() } else { pair.collect() };
+                let people: Vec<UserId> = if created.direct_user_ids.is_empty() {
+                    draft.actor.into_iter().collect()
+                } else {
+                    pair.collect()
+                };
                 for user in people {
                     self.enter(room, user, entry.seq, wakers);
                 }
@@ -330,7 +379,8 @@ impl Publish for Arc<Feed> {
 
     fn touch(&self, sessions: &[(SessionId, Micros)]) {
         if !sessions.is_empty() {
-            self.view.write(|state| sessions.iter().for_each(|(session, at)| state.touch(*session, *at)));
+            self.view
+                .write(|state| sessions.iter().for_each(|(session, at)| state.touch(*session, *at)));
         }
     }
 }

@@ -111,7 +111,13 @@ pub struct Mailbox {
 impl Mailbox {
     /// An empty one, before the stream has rooms.
     pub fn new(id: u64, owner: Owner, bounds: Bounds) -> Self {
-        Self { id, owner, bounds, unanswered: AtomicUsize::new(0), inner: Mutex::default() }
+        Self {
+            id,
+            owner,
+            bounds,
+            unanswered: AtomicUsize::new(0),
+            inner: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -162,11 +168,25 @@ impl Mailbox {
         if let Some(number) = inner.slot_of.get(&room).copied() {
             let slot = &mut inner.slots[number];
             if slot.gone {
-                *slot = Slot { room, delivered: after, queued: after, behind, gone: false, stay: slot.stay + 1 };
+                *slot = Slot {
+                    room,
+                    delivered: after,
+                    queued: after,
+                    behind,
+                    gone: false,
+                    stay: slot.stay + 1,
+                };
             }
             return number;
         }
-        inner.slots.push(Slot { room, delivered: after, queued: after, behind, gone: false, stay: 0 });
+        inner.slots.push(Slot {
+            room,
+            delivered: after,
+            queued: after,
+            behind,
+            gone: false,
+            stay: 0,
+        });
         let number = inner.slots.len() - 1;
         inner.slot_of.insert(room, number);
         number
@@ -200,7 +220,9 @@ impl Mailbox {
         let mut inner = self.lock();
         let limit = self.bounds.events;
         let waiting = inner.events.len();
-        let Some(place) = inner.slots.get_mut(slot).filter(|place| !place.gone) else { return (None, Push::Skipped) };
+        let Some(place) = inner.slots.get_mut(slot).filter(|place| !place.gone) else {
+            return (None, Push::Skipped);
+        };
         if let Some(newest) = &mut place.behind {
             *newest = seq.max(*newest);
             return (inner.waker.take(), Push::Skipped);
@@ -258,7 +280,9 @@ impl Mailbox {
         if inner.ending.is_some() {
             return false;
         }
-        let Some(slot) = inner.slots.get_mut(lag.slot) else { return false };
+        let Some(slot) = inner.slots.get_mut(lag.slot) else {
+            return false;
+        };
         if slot.gone || slot.stay != lag.stay || slot.delivered != lag.after || slot.behind.is_none() {
             return false;
         }
@@ -271,13 +295,11 @@ impl Mailbox {
     /// What comes next, or a wake-up when something does.
     pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Next> {
         let mut inner = self.lock();
-        match inner.next() {
-            Some(next) => Poll::Ready(next),
-            None => {
-                inner.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
+        if let Some(next) = inner.next() {
+            return Poll::Ready(next);
         }
+        inner.waker = Some(context.waker().clone());
+        Poll::Pending
     }
 }
 
@@ -345,15 +367,26 @@ impl Inner {
                 slot.delivered = slot.queued;
             }
             // Nothing is kept of the buffer: an idle stream costs no more than its slots.
-            return Some(Next::Deliver(Delivery::Events(std::mem::take(&mut self.events).freeze())));
+            return Some(Next::Deliver(Delivery::Events(
+                std::mem::take(&mut self.events).freeze(),
+            )));
         }
         if let Some(why) = self.ending {
             self.ended_told = true;
             return Some(Next::Deliver(Delivery::Ended(why)));
         }
-        let lagging = self.slots.iter().enumerate().find(|(_, slot)| slot.behind.is_some() && !slot.gone);
+        let lagging = self
+            .slots
+            .iter()
+            .enumerate()
+            .find(|(_, slot)| slot.behind.is_some() && !slot.gone);
         if let Some((number, slot)) = lagging {
-            return Some(Next::Read(Lag { slot: number, room: slot.room, after: slot.delivered, stay: slot.stay }));
+            return Some(Next::Read(Lag {
+                slot: number,
+                room: slot.room,
+                after: slot.delivered,
+                stay: slot.stay,
+            }));
         }
         if !self.caught_up_told {
             self.caught_up_told = true;
@@ -366,7 +399,9 @@ impl Inner {
             return Some(Next::Deliver(Delivery::Typing(room, user, typing)));
         }
         if !self.presence.is_empty() {
-            return Some(Next::Deliver(Delivery::Presence(std::mem::take(&mut self.presence).into_iter().collect())));
+            return Some(Next::Deliver(Delivery::Presence(
+                std::mem::take(&mut self.presence).into_iter().collect(),
+            )));
         }
         None
     }
@@ -397,7 +432,11 @@ mod tests {
     use super::*;
 
     fn mailbox(events: usize) -> Mailbox {
-        let owner = Owner { user: UserId::random(), session: SessionId::random(), connection: 1 };
+        let owner = Owner {
+            user: UserId::random(),
+            session: SessionId::random(),
+            connection: 1,
+        };
         Mailbox::new(1, owner, Bounds { events, answers: 100 })
     }
 
@@ -410,7 +449,12 @@ mod tests {
     }
 
     fn seqs(bytes: &Bytes) -> Vec<i64> {
-        bytes.as_chunks::<8>().0.iter().map(|chunk| i64::from_be_bytes(*chunk)).collect()
+        bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|chunk| i64::from_be_bytes(*chunk))
+            .collect()
     }
 
     #[test]
@@ -421,7 +465,9 @@ mod tests {
             assert_eq!(mailbox.event(slot, seq, &element(seq)).1, Push::Queued);
         }
         assert_eq!(mailbox.event(slot, 7, &element(7)).1, Push::Skipped);
-        let Some(Next::Deliver(Delivery::Events(bytes))) = next(&mailbox) else { panic!("events wait") };
+        let Some(Next::Deliver(Delivery::Events(bytes))) = next(&mailbox) else {
+            panic!("events wait")
+        };
         assert_eq!(seqs(&bytes), [5, 6, 7]);
         assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::CaughtUp)));
         assert_eq!(next(&mailbox), None);
@@ -434,7 +480,9 @@ mod tests {
         let _ = (mailbox.event(a, 1, &element(1)), mailbox.event(b, 1, &element(1)));
         mailbox.leave(left, Gone::Left);
         assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Gone(left, Gone::Left))));
-        let Some(Next::Read(lag)) = next(&mailbox) else { panic!("the other room's event is read again") };
+        let Some(Next::Read(lag)) = next(&mailbox) else {
+            panic!("the other room's event is read again")
+        };
         assert_eq!((lag.room, lag.after), (kept, 0));
         assert_eq!(mailbox.event(a, 2, &element(2)).1, Push::Skipped);
     }
@@ -443,7 +491,9 @@ mod tests {
     fn a_page_read_before_a_removal_is_not_delivered_after_it() {
         let (mailbox, room) = (mailbox(100), RoomId::random());
         let slot = mailbox.enter(room, 0, 9);
-        let Some(Next::Read(lag)) = next(&mailbox) else { panic!("the stream is behind") };
+        let Some(Next::Read(lag)) = next(&mailbox) else {
+            panic!("the stream is behind")
+        };
         mailbox.leave(room, Gone::Removed("why".into()));
         assert!(!mailbox.caught(lag, 9));
         assert_eq!(mailbox.enter(room, 20, 20), slot);
@@ -473,7 +523,10 @@ mod tests {
         }
         assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::CaughtUp)));
         assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Typing(room, user, true))));
-        assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Presence(vec![(user, true)]))));
+        assert_eq!(
+            next(&mailbox),
+            Some(Next::Deliver(Delivery::Presence(vec![(user, true)])))
+        );
         assert_eq!(next(&mailbox), None);
     }
 

@@ -33,10 +33,17 @@ impl LiveStream {
         feed: &Arc<Feed>,
         reader: &Arc<dyn Reader>,
         owner: Owner,
-        plan: impl FnOnce(&State) -> Result<(Vec<Start>, T), Error>,
+        plan: impl FnOnce(&State) -> (Vec<Start>, T),
     ) -> Result<(Self, T), Error> {
         let (mailbox, more) = feed.open(owner, plan)?;
-        Ok((Self { feed: Arc::clone(feed), reader: Arc::clone(reader), mailbox }, more))
+        Ok((
+            Self {
+                feed: Arc::clone(feed),
+                reader: Arc::clone(reader),
+                mailbox,
+            },
+            more,
+        ))
     }
 
     /// The stream's mailbox, for answers.
@@ -78,11 +85,22 @@ impl LiveStream {
             self.mailbox.caught(lag, head_seq.max(lag.after));
             return Ok(None);
         }
-        let range = Range { room, first, last: head_seq, limit: PAGE_EVENTS, bytes: PAGE_BYTES, newest: false };
+        let range = Range {
+            room,
+            first,
+            last: head_seq,
+            limit: PAGE_EVENTS,
+            bytes: PAGE_BYTES,
+            newest: false,
+        };
         let events = self.reader.events(range).await?;
         let last = events.last().map_or(head_seq, |event| event.seq);
         let bytes = elements(&events);
-        Ok(self.mailbox.caught(lag, last).then_some(bytes).filter(|bytes| !bytes.is_empty()))
+        Ok(self
+            .mailbox
+            .caught(lag, last)
+            .then_some(bytes)
+            .filter(|bytes| !bytes.is_empty()))
     }
 }
 

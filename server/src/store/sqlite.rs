@@ -26,7 +26,11 @@ impl From<DieselError> for StoreError {
             Self::Full
         } else if has("database is locked") || has("database table is locked") {
             Self::Locked
-        } else if has("disk I/O error") || has("unable to open database file") || has("malformed") || has("not a database") {
+        } else if has("disk I/O error")
+            || has("unable to open database file")
+            || has("malformed")
+            || has("not a database")
+        {
             Self::Io(text)
         } else {
             Self::Database(text)

@@ -21,13 +21,24 @@ const PAUSE: Micros = 3600 * SECOND;
 const EXPIRE_AT_ONCE: usize = 1000;
 
 fn ended(session: SessionId, reason: SessionEndReason, by: Option<(UserId, SocketAddr)>) -> Draft {
-    let content = SessionEnded { reason: reason.into(), peer: by.and_then(|(_, from)| peer(from)) };
-    Draft::outside_rooms(by.map(|(user, _)| user), Subject::Session(session), Content::SessionEnded(content))
+    let content = SessionEnded {
+        reason: reason.into(),
+        peer: by.and_then(|(_, from)| peer(from)),
+    };
+    Draft::outside_rooms(
+        by.map(|(user, _)| user),
+        Subject::Session(session),
+        Content::SessionEnded(content),
+    )
 }
 
 fn begun(user: UserId, session: SessionId, client: &ClientName, token: &Token, from: SocketAddr) -> Draft {
-    let content = LoggedIn { peer: peer(from), client: client.as_str().into() };
-    Draft::outside_rooms(Some(user), Subject::Session(session), Content::LoggedIn(content)).with(Aside::Token(token.hash()))
+    let content = LoggedIn {
+        peer: peer(from),
+        client: client.as_str().into(),
+    };
+    Draft::outside_rooms(Some(user), Subject::Session(session), Content::LoggedIn(content))
+        .with(Aside::Token(token.hash()))
 }
 
 pub(super) fn register(
@@ -43,10 +54,16 @@ pub(super) fn register(
         return Err(Error::UserNameTaken);
     }
     let (user, session) = (UserId::random(), SessionId::random());
-    let registered =
-        UserRegistered { name: name.as_str().into(), display_name: display_name.as_str().into(), peer: peer(from) };
+    let registered = UserRegistered {
+        name: name.as_str().into(),
+        display_name: display_name.as_str().into(),
+        peer: peer(from),
+    };
     let account = Draft::outside_rooms(None, Subject::User(user), Content::UserRegistered(registered));
-    let drafts = vec![account.with(Aside::Password(password.into())), begun(user, session, client, token, from)];
+    let drafts = vec![
+        account.with(Aside::Password(password.into())),
+        begun(user, session, client, token, from),
+    ];
     Ok(Decision::events(drafts, Answer::LoggedIn { user, session }))
 }
 
@@ -68,22 +85,41 @@ pub(super) fn log_in(
 ) -> Result<Decision, Error> {
     still_verified(context, user, verified)?;
     let session = SessionId::random();
-    Ok(Decision::events(vec![begun(user, session, client, token, from)], Answer::LoggedIn { user, session }))
+    Ok(Decision::events(
+        vec![begun(user, session, client, token, from)],
+        Answer::LoggedIn { user, session },
+    ))
 }
 
 pub(super) fn refuse_login(user: Option<UserId>, attempted_name: &str, from: SocketAddr) -> Decision {
-    let refused = LoginRefused { peer: peer(from), attempted_name: attempted_name.into() };
+    let refused = LoginRefused {
+        peer: peer(from),
+        attempted_name: attempted_name.into(),
+    };
     let subject = user.map_or(Subject::None, Subject::User);
-    Decision::events(vec![Draft::outside_rooms(None, subject, Content::LoginRefused(refused))], Answer::Done)
+    Decision::events(
+        vec![Draft::outside_rooms(None, subject, Content::LoginRefused(refused))],
+        Answer::Done,
+    )
 }
 
-pub(super) fn change_password(context: &Context<'_>, caller: &Caller, verified: &str, password: &str) -> Result<Decision, Error> {
+pub(super) fn change_password(
+    context: &Context<'_>,
+    caller: &Caller,
+    verified: &str,
+    password: &str,
+) -> Result<Decision, Error> {
     live_session(context, caller)?;
     still_verified(context, caller.user, verified)?;
-    let changed = Content::PasswordChanged(PasswordChanged { peer: peer(caller.address) });
+    let changed = Content::PasswordChanged(PasswordChanged {
+        peer: peer(caller.address),
+    });
     let changed = Draft::outside_rooms(Some(caller.user), Subject::User(caller.user), changed);
     let mut drafts = vec![changed.with(Aside::Password(password.into()))];
-    let others = context.state.sessions_of(caller.user).filter(|session| session.id != caller.session);
+    let others = context
+        .state
+        .sessions_of(caller.user)
+        .filter(|session| session.id != caller.session);
     let by = Some((caller.user, caller.address));
     drafts.extend(others.map(|session| ended(session.id, SessionEndReason::PasswordChanged, by)));
     let count = drafts.len() - 1;
@@ -92,17 +128,31 @@ pub(super) fn change_password(context: &Context<'_>, caller: &Caller, verified: 
 
 pub(super) fn log_out(context: &Context<'_>, caller: &Caller) -> Result<Decision, Error> {
     live_session(context, caller)?;
-    let draft = ended(caller.session, SessionEndReason::LoggedOut, Some((caller.user, caller.address)));
+    let draft = ended(
+        caller.session,
+        SessionEndReason::LoggedOut,
+        Some((caller.user, caller.address)),
+    );
     Ok(Decision::events(vec![draft], Answer::Done))
 }
 
 pub(super) fn revoke(context: &Context<'_>, caller: &Caller, session: SessionId) -> Result<Decision, Error> {
-    context.state.session(session).filter(|session| session.user == caller.user).ok_or(Error::SessionNotFound)?;
-    Ok(Decision::event(ended(session, SessionEndReason::Revoked, Some((caller.user, caller.address)))))
+    context
+        .state
+        .session(session)
+        .filter(|session| session.user == caller.user)
+        .ok_or(Error::SessionNotFound)?;
+    Ok(Decision::event(ended(
+        session,
+        SessionEndReason::Revoked,
+        Some((caller.user, caller.address)),
+    )))
 }
 
 pub(super) fn use_session(context: &Context<'_>, id: SessionId, from: SocketAddr) -> Decision {
-    let Some(session) = context.state.session(id) else { return Decision::nothing() };
+    let Some(session) = context.state.session(id) else {
+        return Decision::nothing();
+    };
     let used = Overwrite::Used { session: id };
     let is_news = session.address != Some(from.ip()) || context.now - session.used >= PAUSE;
     // Someone who calls from two addresses in turn gets no more rows than anyone else may make.
@@ -111,16 +161,32 @@ pub(super) fn use_session(context: &Context<'_>, id: SessionId, from: SocketAddr
     }
     let seen = Content::SessionSeen(SessionSeen { peer: peer(from) });
     let draft = Draft::outside_rooms(Some(session.user), Subject::Session(id), seen);
-    Decision { drafts: vec![draft], overwrite: Some(used), answer: Answer::Done }
+    Decision {
+        drafts: vec![draft],
+        overwrite: Some(used),
+        answer: Answer::Done,
+    }
 }
 
 pub(super) fn expire(context: &Context<'_>, age: Micros, idle: Micros) -> Decision {
-    let expired = context.state.sessions().filter(|session| context.now - session.created >= age || context.now - session.used >= idle);
-    let drafts = expired.take(EXPIRE_AT_ONCE).map(|session| ended(session.id, SessionEndReason::Expired, None)).collect();
+    let expired = context
+        .state
+        .sessions()
+        .filter(|session| context.now - session.created >= age || context.now - session.used >= idle);
+    let drafts = expired
+        .take(EXPIRE_AT_ONCE)
+        .map(|session| ended(session.id, SessionEndReason::Expired, None))
+        .collect();
     Decision::events(drafts, Answer::Done)
 }
 
 pub(super) fn update_profile(caller: &Caller, display_name: &DisplayName) -> Decision {
-    let updated = Content::UserUpdated(UserUpdated { display_name: display_name.as_str().into() });
-    Decision::event(Draft::outside_rooms(Some(caller.user), Subject::User(caller.user), updated))
+    let updated = Content::UserUpdated(UserUpdated {
+        display_name: display_name.as_str().into(),
+    });
+    Decision::event(Draft::outside_rooms(
+        Some(caller.user),
+        Subject::User(caller.user),
+        updated,
+    ))
 }

@@ -2,8 +2,8 @@
 
 use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{
-    HistoryVisibility, MemberInvited, MemberJoined, MemberLeft, MemberRemoved, MemberRoleChanged, RoomArchived, RoomCreated, RoomKind,
-    RoomUpdated,
+    HistoryVisibility, MemberInvited, MemberJoined, MemberLeft, MemberRemoved, MemberRoleChanged, RoomArchived,
+    RoomCreated, RoomKind, RoomUpdated,
 };
 
 use super::{Answer, Context, Decision, permissions};
@@ -17,12 +17,22 @@ use crate::domain::text::{Line, RoomName};
 /// Refuses who is in as many rooms as one may be.
 fn has_place(context: &Context<'_>, user: UserId) -> Result<(), Error> {
     let limit = context.rules.rooms_per_user;
-    if context.state.room_count_of(user) < limit { Ok(()) } else { Err(Error::TooMany { what: "rooms that you are in", limit }) }
+    if context.state.room_count_of(user) < limit {
+        Ok(())
+    } else {
+        Err(Error::TooMany {
+            what: "rooms that you are in",
+            limit,
+        })
+    }
 }
 
 /// Refuses a name that a public room has. Private rooms need no name of their own, but none may pass for `general`.
 fn name_is_free(context: &Context<'_>, kind: RoomKind, name: &RoomName, except: Option<RoomId>) -> Result<(), Error> {
-    let taken = context.state.public_room_named(name.as_str()).filter(|room| Some(room.id) != except);
+    let taken = context
+        .state
+        .public_room_named(name.as_str())
+        .filter(|room| Some(room.id) != except);
     match taken {
         Some(room) if kind == RoomKind::Public || room.kind == RoomKind::General => Err(Error::RoomNameTaken),
         _ => Ok(()),
@@ -51,7 +61,11 @@ pub(super) fn create(
         history: history.into(),
         direct_user_ids: Vec::new(),
     };
-    Ok(Decision::event(Draft::in_room(RoomId::random(), caller.user, Content::RoomCreated(created))))
+    Ok(Decision::event(Draft::in_room(
+        RoomId::random(),
+        caller.user,
+        Content::RoomCreated(created),
+    )))
 }
 
 pub(super) fn update(
@@ -70,8 +84,15 @@ pub(super) fn update(
     if let Some(name) = name {
         name_is_free(context, room.kind, name, Some(room.id))?;
     }
-    let updated = RoomUpdated { name: name.map(|name| name.as_str().into()), topic: topic.map(|topic| topic.as_str().into()) };
-    Ok(Decision::event(Draft::in_room(room.id, caller.user, Content::RoomUpdated(updated))))
+    let updated = RoomUpdated {
+        name: name.map(|name| name.as_str().into()),
+        topic: topic.map(|topic| topic.as_str().into()),
+    };
+    Ok(Decision::event(Draft::in_room(
+        room.id,
+        caller.user,
+        Content::RoomUpdated(updated),
+    )))
 }
 
 pub(super) fn archive(context: &Context<'_>, caller: &Caller, room: RoomId, reason: &Line) -> Result<Decision, Error> {
@@ -81,8 +102,14 @@ pub(super) fn archive(context: &Context<'_>, caller: &Caller, room: RoomId, reas
     if room.archived.is_some() {
         return Err(Error::RoomArchived);
     }
-    let archived = RoomArchived { reason: reason.as_str().into() };
-    Ok(Decision::event(Draft::in_room(room.id, caller.user, Content::RoomArchived(archived))))
+    let archived = RoomArchived {
+        reason: reason.as_str().into(),
+    };
+    Ok(Decision::event(Draft::in_room(
+        room.id,
+        caller.user,
+        Content::RoomArchived(archived),
+    )))
 }
 
 pub(super) fn join(context: &Context<'_>, caller: &Caller, room: RoomId) -> Result<Decision, Error> {
@@ -100,9 +127,17 @@ pub(super) fn join(context: &Context<'_>, caller: &Caller, room: RoomId) -> Resu
         has_place(context, caller.user)?;
     }
     // A room that everybody left is taken over by who comes next.
-    let role = if room.member_count == 0 { Role::Owner } else { Role::Member };
-    let joined = MemberJoined { role: role.to_api().into() };
-    Ok(Decision::event(Draft::in_room(room.id, caller.user, Content::MemberJoined(joined)).about(caller.user)))
+    let role = if room.member_count == 0 {
+        Role::Owner
+    } else {
+        Role::Member
+    };
+    let joined = MemberJoined {
+        role: role.to_api().into(),
+    };
+    Ok(Decision::event(
+        Draft::in_room(room.id, caller.user, Content::MemberJoined(joined)).about(caller.user),
+    ))
 }
 
 pub(super) fn leave(context: &Context<'_>, caller: &Caller, room: RoomId) -> Result<Decision, Error> {
@@ -112,7 +147,9 @@ pub(super) fn leave(context: &Context<'_>, caller: &Caller, room: RoomId) -> Res
     if member.role == Role::Owner && room.member_count > 1 && !room.has_other_owner(caller.user) {
         return Err(Error::LastOwner);
     }
-    Ok(Decision::event(Draft::in_room(room.id, caller.user, Content::MemberLeft(MemberLeft {})).about(caller.user)))
+    Ok(Decision::event(
+        Draft::in_room(room.id, caller.user, Content::MemberLeft(MemberLeft {})).about(caller.user),
+    ))
 }
 
 pub(super) fn invite(context: &Context<'_>, caller: &Caller, room: RoomId, user: UserId) -> Result<Decision, Error> {
@@ -132,36 +169,72 @@ pub(super) fn invite(context: &Context<'_>, caller: &Caller, room: RoomId, user:
         None => {}
     }
     if context.state.room_count_of(user) >= context.rules.rooms_per_user {
-        return Err(Error::TooMany { what: "rooms that the user is in", limit: context.rules.rooms_per_user });
+        return Err(Error::TooMany {
+            what: "rooms that the user is in",
+            limit: context.rules.rooms_per_user,
+        });
     }
-    Ok(Decision::event(Draft::in_room(room.id, caller.user, Content::MemberInvited(MemberInvited {})).about(user)))
+    Ok(Decision::event(
+        Draft::in_room(room.id, caller.user, Content::MemberInvited(MemberInvited {})).about(user),
+    ))
 }
 
-pub(super) fn remove(context: &Context<'_>, caller: &Caller, room: RoomId, user: UserId, reason: &Line) -> Result<Decision, Error> {
+pub(super) fn remove(
+    context: &Context<'_>,
+    caller: &Caller,
+    room: RoomId,
+    user: UserId,
+    reason: &Line,
+) -> Result<Decision, Error> {
     let (room, member) = permissions::member(context.state, caller.user, room)?;
     permissions::has_membership(room)?;
     permissions::at_least(member, Role::Moderator)?;
     if user == caller.user {
-        return Err(Error::invalid("user_id", "nobody removes themselves; leave the room instead"));
+        return Err(Error::invalid(
+            "user_id",
+            "nobody removes themselves; leave the room instead",
+        ));
     }
-    let place = context.state.member(room, user).filter(|place| place.role != Role::Removed).ok_or(Error::MemberNotFound)?;
+    let place = context
+        .state
+        .member(room, user)
+        .filter(|place| place.role != Role::Removed)
+        .ok_or(Error::MemberNotFound)?;
     if place.role >= Role::Moderator {
         permissions::at_least(member, Role::Owner)?;
     }
-    let removed = MemberRemoved { reason: reason.as_str().into() };
-    Ok(Decision::event(Draft::in_room(room.id, caller.user, Content::MemberRemoved(removed)).about(user)))
+    let removed = MemberRemoved {
+        reason: reason.as_str().into(),
+    };
+    Ok(Decision::event(
+        Draft::in_room(room.id, caller.user, Content::MemberRemoved(removed)).about(user),
+    ))
 }
 
-pub(super) fn set_role(context: &Context<'_>, caller: &Caller, room: RoomId, user: UserId, role: Role) -> Result<Decision, Error> {
+pub(super) fn set_role(
+    context: &Context<'_>,
+    caller: &Caller,
+    room: RoomId,
+    user: UserId,
+    role: Role,
+) -> Result<Decision, Error> {
     let (room, member) = permissions::member(context.state, caller.user, room)?;
     permissions::has_membership(room)?;
     permissions::at_least(member, Role::Owner)?;
-    let place = context.state.member(room, user).filter(|place| place.role.is_in()).ok_or(Error::MemberNotFound)?;
+    let place = context
+        .state
+        .member(room, user)
+        .filter(|place| place.role.is_in())
+        .ok_or(Error::MemberNotFound)?;
     if place.role == Role::Owner && role != Role::Owner && !room.has_other_owner(user) {
         return Err(Error::LastOwner);
     }
-    let changed = MemberRoleChanged { role: role.to_api().into() };
-    Ok(Decision::event(Draft::in_room(room.id, caller.user, Content::MemberRoleChanged(changed)).about(user)))
+    let changed = MemberRoleChanged {
+        role: role.to_api().into(),
+    };
+    Ok(Decision::event(
+        Draft::in_room(room.id, caller.user, Content::MemberRoleChanged(changed)).about(user),
+    ))
 }
 
 pub(super) fn open_direct(context: &Context<'_>, caller: &Caller, user: UserId) -> Result<Decision, Error> {
@@ -170,7 +243,13 @@ pub(super) fn open_direct(context: &Context<'_>, caller: &Caller, user: UserId) 
     }
     context.state.user(user).ok_or(Error::UserNotFound)?;
     if let Some(room) = context.state.direct(caller.user, user) {
-        return Ok(Decision::events(Vec::new(), Answer::Earlier { index: room.no, remember: true }));
+        return Ok(Decision::events(
+            Vec::new(),
+            Answer::Earlier {
+                index: room.no,
+                remember: true,
+            },
+        ));
     }
     has_place(context, caller.user)?;
     let (a, b) = pair(caller.user, user);
@@ -181,5 +260,9 @@ pub(super) fn open_direct(context: &Context<'_>, caller: &Caller, user: UserId) 
         history: HistoryVisibility::FromStart.into(),
         direct_user_ids: vec![a.to_string(), b.to_string()],
     };
-    Ok(Decision::event(Draft::in_room(RoomId::random(), caller.user, Content::RoomCreated(created))))
+    Ok(Decision::event(Draft::in_room(
+        RoomId::random(),
+        caller.user,
+        Content::RoomCreated(created),
+    )))
 }

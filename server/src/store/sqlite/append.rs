@@ -41,7 +41,12 @@ impl SqliteAppender {
 impl Appender for SqliteAppender {
     fn begin(&mut self, _known: i64) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send {
         // The data directory is locked: nobody else appends.
-        ready(self.connection.batch_execute("BEGIN IMMEDIATE").map(|()| Vec::new()).map_err(Into::into))
+        ready(
+            self.connection
+                .batch_execute("BEGIN IMMEDIATE")
+                .map(|()| Vec::new())
+                .map_err(Into::into),
+        )
     }
 
     fn find(&mut self, needs: &Needs) -> impl Future<Output = Result<Facts, StoreError>> + Send {
@@ -59,7 +64,11 @@ impl Appender for SqliteAppender {
     fn roll_back(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send {
         // Some errors end the transaction by themselves; then nothing is left to roll back.
         ready(self.connection.batch_execute("ROLLBACK").or_else(|error| {
-            if error.to_string().contains("no transaction is active") { Ok(()) } else { Err(error.into()) }
+            if error.to_string().contains("no transaction is active") {
+                Ok(())
+            } else {
+                Err(error.into())
+            }
         }))
     }
 
@@ -68,6 +77,10 @@ impl Appender for SqliteAppender {
     }
 
     fn settle(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send {
-        ready(self.connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE);").map_err(Into::into))
+        ready(
+            self.connection
+                .batch_execute("PRAGMA wal_checkpoint(TRUNCATE);")
+                .map_err(Into::into),
+        )
     }
 }

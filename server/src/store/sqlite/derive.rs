@@ -5,7 +5,9 @@ use greffe_api::v1::BodyState;
 use greffe_api::v1::event_body::Content;
 
 use crate::domain::entry::{Aside, kind};
-use crate::store::schema::{journal, journal_head, member, mention, reaction, read_mark, request, room, room_event, session, user};
+use crate::store::schema::{
+    journal, journal_head, member, mention, reaction, read_mark, request, room, room_event, session, user,
+};
 use crate::store::{Row, StoreError, Writes};
 
 /// Requests that are forgotten in one go, so that no batch waits long for it.
@@ -48,7 +50,9 @@ fn accounts(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), St
             .execute(connection)?;
     }
     for (no, password) in &writes.passwords {
-        diesel::update(user::table.find(no)).set(user::password.eq(password)).execute(connection)?;
+        diesel::update(user::table.find(no))
+            .set(user::password.eq(password))
+            .execute(connection)?;
     }
     for (owner, login) in &writes.sessions {
         diesel::insert_into(session::table)
@@ -70,7 +74,9 @@ fn accounts(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), St
         diesel::delete(session::table.find(no)).execute(connection)?;
     }
     for (no, used) in &writes.used {
-        diesel::update(session::table.find(no)).set(session::used.eq(used)).execute(connection)?;
+        diesel::update(session::table.find(no))
+            .set(session::used.eq(used))
+            .execute(connection)?;
     }
     Ok(())
 }
@@ -78,8 +84,12 @@ fn accounts(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), St
 fn rooms(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), StoreError> {
     for write in &writes.rooms {
         let it = &write.room;
-        let changing =
-            (room::name.eq(&it.name), room::topic.eq(&it.topic), room::archived.eq(it.archived), room::head_seq.eq(it.head_seq));
+        let changing = (
+            room::name.eq(&it.name),
+            room::topic.eq(&it.topic),
+            room::archived.eq(it.archived),
+            room::head_seq.eq(it.head_seq),
+        );
         // Most batches only move the newest seq.
         if diesel::update(room::table.find(it.no)).set(changing).execute(connection)? == 0 {
             diesel::insert_into(room::table)
@@ -116,7 +126,11 @@ fn rooms(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), Store
     }
     for (person, in_room, seq) in &writes.read_marks {
         diesel::insert_into(read_mark::table)
-            .values((read_mark::user.eq(person), read_mark::room.eq(in_room), read_mark::seq.eq(seq)))
+            .values((
+                read_mark::user.eq(person),
+                read_mark::room.eq(in_room),
+                read_mark::seq.eq(seq),
+            ))
             .on_conflict((read_mark::user, read_mark::room))
             .do_update()
             .set(read_mark::seq.eq(seq))
@@ -136,10 +150,15 @@ fn requests(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), St
             ))
             .execute(connection)?;
     }
-    let Some(before) = writes.forget_requests else { return Ok(()) };
+    let Some(before) = writes.forget_requests else {
+        return Ok(());
+    };
     // Rows are in the order of time, so the old ones are the first ones.
-    let first: Vec<(i64, i64)> =
-        request::table.select((request::no, request::time)).order(request::no).limit(FORGET_AT_ONCE).load(connection)?;
+    let first: Vec<(i64, i64)> = request::table
+        .select((request::no, request::time))
+        .order(request::no)
+        .limit(FORGET_AT_ONCE)
+        .load(connection)?;
     if let Some((last, _)) = first.iter().take_while(|(_, time)| *time < before).last() {
         diesel::delete(request::table.filter(request::no.le(last))).execute(connection)?;
     }
@@ -175,7 +194,9 @@ fn append(connection: &mut SqliteConnection, row: &Row) -> Result<(), StoreError
         Content::MessagePosted(_) => mentions(connection, in_room, entry.seq, &row.mentioned)?,
         Content::MessageEdited(_) => {
             withhold(connection, in_room, target, entry.seq, BodyState::Replaced)?;
-            diesel::update(room_event::table.find((in_room, target))).set(room_event::current.eq(entry.index)).execute(connection)?;
+            diesel::update(room_event::table.find((in_room, target)))
+                .set(room_event::current.eq(entry.index))
+                .execute(connection)?;
             mentions(connection, in_room, target, &row.mentioned)?;
         }
         Content::MessageDeleted(_) => withhold(connection, in_room, target, entry.seq, BodyState::Deleted)?,
@@ -202,7 +223,11 @@ fn append(connection: &mut SqliteConnection, row: &Row) -> Result<(), StoreError
 fn mentions(connection: &mut SqliteConnection, in_room: i64, seq: i64, users: &[i64]) -> Result<(), StoreError> {
     for person in users {
         diesel::insert_into(mention::table)
-            .values((mention::user.eq(person), mention::room.eq(in_room), mention::seq.eq(seq)))
+            .values((
+                mention::user.eq(person),
+                mention::room.eq(in_room),
+                mention::seq.eq(seq),
+            ))
             .on_conflict_do_nothing()
             .execute(connection)?;
     }
@@ -210,12 +235,27 @@ fn mentions(connection: &mut SqliteConnection, in_room: i64, seq: i64, users: &[
 }
 
 /// Marks the texts that a message has had, all but that of the event `except`, as no longer to be shown, and forgets whom they mention.
-fn withhold(connection: &mut SqliteConnection, in_room: i64, message: i64, except: i64, state: BodyState) -> Result<(), StoreError> {
-    diesel::update(room_event::table.find((in_room, message))).set(room_event::state.eq(state as i32)).execute(connection)?;
+fn withhold(
+    connection: &mut SqliteConnection,
+    in_room: i64,
+    message: i64,
+    except: i64,
+    state: BodyState,
+) -> Result<(), StoreError> {
+    diesel::update(room_event::table.find((in_room, message)))
+        .set(room_event::state.eq(state as i32))
+        .execute(connection)?;
     // The kind is written out, so that SQLite sees that the partial index fits.
     let edits = diesel::dsl::sql::<diesel::sql_types::Bool>("kind = 11");
-    let earlier = room_event::room.eq(in_room).and(room_event::target.eq(message)).and(room_event::seq.ne(except)).and(edits);
-    diesel::update(room_event::table.filter(earlier)).set(room_event::state.eq(state as i32)).execute(connection)?;
-    diesel::delete(mention::table.filter(mention::room.eq(in_room).and(mention::seq.eq(message)))).execute(connection)?;
+    let earlier = room_event::room
+        .eq(in_room)
+        .and(room_event::target.eq(message))
+        .and(room_event::seq.ne(except))
+        .and(edits);
+    diesel::update(room_event::table.filter(earlier))
+        .set(room_event::state.eq(state as i32))
+        .execute(connection)?;
+    diesel::delete(mention::table.filter(mention::room.eq(in_room).and(mention::seq.eq(message))))
+        .execute(connection)?;
     Ok(())
 }

@@ -17,10 +17,15 @@ use crate::store::schema::{journal, reaction, read_mark, request, room_event, us
 pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<Facts, StoreError> {
     let mut facts = Facts::default();
     for key in &needs.requests {
-        let found: Option<(i64, Vec<u8>)> =
-            request::table.filter(request::key.eq(&key.0[..])).select((request::idx, request::digest)).first(connection).optional()?;
+        let found: Option<(i64, Vec<u8>)> = request::table
+            .filter(request::key.eq(&key.0[..]))
+            .select((request::idx, request::digest))
+            .first(connection)
+            .optional()?;
         let Some((index, digest)) = found else { continue };
-        let digest = digest.try_into().map_err(|_| StoreError::Database("a request's digest has not 32 bytes".into()))?;
+        let digest = digest
+            .try_into()
+            .map_err(|_| StoreError::Database("a request's digest has not 32 bytes".into()))?;
         let Some(row) = row(connection, index)? else { continue };
         facts.rows.insert(index, row.clone());
         facts.requests.insert(*key, Answered { index, digest, row });
@@ -34,8 +39,16 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
             .first(connection)
             .optional()?;
         let Some((actor, state)) = found else { continue };
-        let Some(author) = user_id(connection, &mut authors, actor)? else { continue };
-        facts.messages.insert((*room, *seq), MessageFact { author, deleted: state == BodyState::Deleted as i32 });
+        let Some(author) = user_id(connection, &mut authors, actor)? else {
+            continue;
+        };
+        facts.messages.insert(
+            (*room, *seq),
+            MessageFact {
+                author,
+                deleted: state == BodyState::Deleted as i32,
+            },
+        );
     }
     for (room, no, target) in &needs.reactions {
         let found: Vec<(i64, Vec<u8>, Option<Vec<u8>>)> = reaction::table
@@ -45,8 +58,14 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
             .select((reaction::seq, journal::head, journal::body))
             .load(connection)?;
         let reactions = found.into_iter().filter_map(|(seq, head, body)| {
-            let Some(Content::ReactionAdded(added)) = decode_content(&body?) else { return None };
-            Some(ReactionFact { user: decode_head(&head)?.actor_id.parse().ok()?, seq, emoji: added.emoji })
+            let Some(Content::ReactionAdded(added)) = decode_content(&body?) else {
+                return None;
+            };
+            Some(ReactionFact {
+                user: decode_head(&head)?.actor_id.parse().ok()?,
+                seq,
+                emoji: added.emoji,
+            })
         });
         facts.reactions.insert((*room, *target), reactions.collect());
     }
@@ -55,7 +74,11 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
         facts.passwords.extend(password.map(|password| (*id, password)));
     }
     for (id, no, room, room_no) in &needs.read_marks {
-        let seq: Option<i64> = read_mark::table.find((no, room_no)).select(read_mark::seq).first(connection).optional()?;
+        let seq: Option<i64> = read_mark::table
+            .find((no, room_no))
+            .select(read_mark::seq)
+            .first(connection)
+            .optional()?;
         facts.read_marks.extend(seq.map(|seq| ((*id, *room), seq)));
     }
     for index in &needs.rows {
@@ -65,15 +88,27 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
 }
 
 fn row(connection: &mut SqliteConnection, index: i64) -> Result<Option<RowFact>, StoreError> {
-    let found: Option<(Vec<u8>, Option<Vec<u8>>)> =
-        journal::table.find(index).select((journal::head, journal::body)).first(connection).optional()?;
-    Ok(found.map(|(head, body)| RowFact {
-        head: Bytes::from(head),
-        salt: body.and_then(|body| decode_body(&body)).map(|body| body.salt.to_vec()),
+    let found: Option<(Vec<u8>, Option<Vec<u8>>)> = journal::table
+        .find(index)
+        .select((journal::head, journal::body))
+        .first(connection)
+        .optional()?;
+    Ok(found.map(|(bytes, body)| {
+        let head = decode_head(&bytes).unwrap_or_default();
+        RowFact {
+            head: Bytes::from(bytes),
+            room: head.room_id.parse().ok(),
+            seq: head.seq,
+            salt: body.and_then(|body| decode_body(&body)).map(|body| body.salt.to_vec()),
+        }
     }))
 }
 
-fn user_id(connection: &mut SqliteConnection, known: &mut HashMap<i64, UserId>, no: i64) -> Result<Option<UserId>, StoreError> {
+fn user_id(
+    connection: &mut SqliteConnection,
+    known: &mut HashMap<i64, UserId>,
+    no: i64,
+) -> Result<Option<UserId>, StoreError> {
     if let Some(id) = known.get(&no) {
         return Ok(Some(*id));
     }

@@ -52,12 +52,17 @@ fn role(number: i32) -> Result<Role, StoreError> {
 
 /// Who this journal is. Makes the one row of `journal_head` if there is none.
 pub(crate) fn identity(connection: &mut SqliteConnection) -> Result<Identity, StoreError> {
-    let found: Option<(String, String)> =
-        journal_head::table.select((journal_head::journal_id, journal_head::epoch)).first(connection).optional()?;
+    let found: Option<(String, String)> = journal_head::table
+        .select((journal_head::journal_id, journal_head::epoch))
+        .first(connection)
+        .optional()?;
     if let Some((journal_id, epoch)) = found {
         return Ok(Identity { journal_id, epoch });
     }
-    let identity = Identity { journal_id: hex(&random::<16>()), epoch: random_epoch() };
+    let identity = Identity {
+        journal_id: hex(&random::<16>()),
+        epoch: random_epoch(),
+    };
     diesel::insert_into(journal_head::table)
         .values((
             journal_head::one.eq(1),
@@ -74,7 +79,12 @@ pub(crate) fn identity(connection: &mut SqliteConnection) -> Result<Identity, St
 type JournalRow = (i64, Vec<u8>, Option<Vec<u8>>, Vec<u8>);
 
 fn stored_row((index, head, body, leaf): JournalRow) -> StoredRow {
-    StoredRow { index, head: head.into(), body: body.map(Bytes::from), leaf: leaf.into() }
+    StoredRow {
+        index,
+        head: head.into(),
+        body: body.map(Bytes::from),
+        leaf: leaf.into(),
+    }
 }
 
 /// The newest rows, ascending.
@@ -85,15 +95,24 @@ pub(super) fn newest_rows(connection: &mut SqliteConnection, count: i64) -> Resu
 }
 
 /// Rows from `first` on, ascending.
-pub(crate) fn rows_from(connection: &mut SqliteConnection, first: i64, count: i64) -> Result<Vec<StoredRow>, StoreError> {
-    let rows: Vec<JournalRow> = journal::table.filter(journal::idx.ge(first)).order(journal::idx).limit(count).load(connection)?;
+pub(crate) fn rows_from(
+    connection: &mut SqliteConnection,
+    first: i64,
+    count: i64,
+) -> Result<Vec<StoredRow>, StoreError> {
+    let rows: Vec<JournalRow> = journal::table
+        .filter(journal::idx.ge(first))
+        .order(journal::idx)
+        .limit(count)
+        .load(connection)?;
     Ok(rows.into_iter().map(stored_row).collect())
 }
 
 /// Reads the state from its tables.
 pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), StoreError> {
-    let (size, time, edge): (i64, i64, Vec<u8>) =
-        journal_head::table.select((journal_head::size, journal_head::time, journal_head::edge)).first(connection)?;
+    let (size, time, edge): (i64, i64, Vec<u8>) = journal_head::table
+        .select((journal_head::size, journal_head::time, journal_head::edge))
+        .first(connection)?;
     let leaves = u64::try_from(size).map_err(|_| wrong("the journal's size"))?;
     let edge = Edge::from_bytes(leaves, &edge).map_err(|error| StoreError::Database(error.to_string()))?;
     let mut state = State::default();
@@ -103,7 +122,12 @@ pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), 
     let rooms = rooms(connection, &mut state, &users)?;
     let members: Vec<(i64, i64, i32, i64, i64, bool)> = member::table.load(connection)?;
     for (in_room, person, number, since, first_seq, barred) in members {
-        let place = Member { role: role(number)?, since, first_seq, barred };
+        let place = Member {
+            role: role(number)?,
+            since,
+            first_seq,
+            barred,
+        };
         let found = rooms.get(&in_room).zip(users.get(&person));
         let (in_room, person) = found.ok_or_else(|| wrong("whose place in a room it is"))?;
         state.load_member(*in_room, *person, place);
@@ -114,17 +138,36 @@ pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), 
 
 fn users(connection: &mut SqliteConnection, state: &mut State) -> Result<HashMap<i64, UserId>, StoreError> {
     let mut users = HashMap::new();
-    let found: Vec<(i64, String, String, String, i64)> =
-        user::table.select((user::no, user::id, user::name, user::display_name, user::created)).load(connection)?;
+    let found: Vec<(i64, String, String, String, i64)> = user::table
+        .select((user::no, user::id, user::name, user::display_name, user::created))
+        .load(connection)?;
     for (no, id, name, display_name, created) in found {
         let id = id.parse().map_err(|_| wrong("a user's id"))?;
         users.insert(no, id);
-        state.load_user(User { no, id, name, display_name, created });
+        state.load_user(User {
+            no,
+            id,
+            name,
+            display_name,
+            created,
+        });
     }
     Ok(users)
 }
 
-type RoomRow = (i64, String, i32, String, String, i32, i64, Option<i64>, i64, Option<i64>, Option<i64>);
+type RoomRow = (
+    i64,
+    String,
+    i32,
+    String,
+    String,
+    i32,
+    i64,
+    Option<i64>,
+    i64,
+    Option<i64>,
+    Option<i64>,
+);
 
 fn rooms(
     connection: &mut SqliteConnection,
@@ -155,12 +198,19 @@ fn rooms(
     Ok(rooms)
 }
 
-fn sessions(connection: &mut SqliteConnection, state: &mut State, users: &HashMap<i64, UserId>) -> Result<(), StoreError> {
-    let found: Vec<(i64, String, i64, Vec<u8>, i64, i64, i64)> = session::table.load(connection)?;
+type SessionRow = (i64, String, i64, Vec<u8>, i64, i64, i64);
+
+fn sessions(
+    connection: &mut SqliteConnection,
+    state: &mut State,
+    users: &HashMap<i64, UserId>,
+) -> Result<(), StoreError> {
+    let found: Vec<SessionRow> = session::table.load(connection)?;
     for (no, id, owner, token, created, used, seen) in found {
         // Address and client are in bodies, which can be erased, and nowhere else.
         let mut content = |index: i64| -> Result<Option<Content>, StoreError> {
-            let body: Option<Option<Vec<u8>>> = journal::table.find(index).select(journal::body).first(connection).optional()?;
+            let body: Option<Option<Vec<u8>>> =
+                journal::table.find(index).select(journal::body).first(connection).optional()?;
             Ok(body.flatten().and_then(|body| decode_content(&body)))
         };
         let (client, login_address) = match content(no)? {

@@ -26,13 +26,17 @@ const QUICK_CHECK_BYTES: u64 = 64 << 20;
 #[expect(missing_docs, reason = "the fields are what the texts say")]
 pub enum OpenError {
     /// The SQLite that was linked is too old.
-    #[error("this binary was linked with SQLite {found}, which can corrupt databases; build it with the bundled one (3.51.3 or newer)")]
+    #[error(
+        "this binary was linked with SQLite {found}, which can corrupt databases; build it with the bundled one (3.51.3 or newer)"
+    )]
     OldSqlite { found: String },
     /// The file is a database of another program.
     #[error("{path} is a database of another program; choose another data directory with --data-dir")]
     Foreign { path: PathBuf },
     /// The database was used by a newer release.
-    #[error("{path} was used by a newer release (its migration {migration} is unknown to this one); run that release, or a newer one")]
+    #[error(
+        "{path} was used by a newer release (its migration {migration} is unknown to this one); run that release, or a newer one"
+    )]
     Newer { path: PathBuf, migration: String },
     /// The database is damaged.
     #[error("{path} is damaged ({why}); restore it from a backup, and look at what is left with `greffe-server check`")]
@@ -71,14 +75,21 @@ pub fn open(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     let existed = path.exists();
     let mut connection = connect(path)?;
     verify(&mut connection, path)?;
-    connection.run_pending_migrations(MIGRATIONS).map_err(|error| damaged(path, &error))?;
+    connection
+        .run_pending_migrations(MIGRATIONS)
+        .map_err(|error| damaged(path, &error))?;
     // What an earlier process left in the log goes into the file before anyone is answered.
-    connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE);").map_err(|error| damaged(path, &error))?;
+    connection
+        .batch_execute("PRAGMA wal_checkpoint(TRUNCATE);")
+        .map_err(|error| damaged(path, &error))?;
     if existed && std::fs::metadata(path).is_ok_and(|file| file.len() <= QUICK_CHECK_BYTES) {
         quick_check(&mut connection, path)?;
     }
     let reader = SqliteReader::start(path, readers).map_err(|error| unusable(path, &error))?;
-    Ok(Opened { appender: SqliteAppender::new(connection), reader })
+    Ok(Opened {
+        appender: SqliteAppender::new(connection),
+        reader,
+    })
 }
 
 /// Opens a database to look at it, without changing its schema.
@@ -93,11 +104,17 @@ pub fn open_for_check(path: &Path) -> Result<SqliteConnection, OpenError> {
 }
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> OpenError {
-    OpenError::Unusable { path: path.into(), why: error.to_string() }
+    OpenError::Unusable {
+        path: path.into(),
+        why: error.to_string(),
+    }
 }
 
 fn damaged(path: &Path, error: &dyn std::fmt::Display) -> OpenError {
-    OpenError::Damaged { path: path.into(), why: error.to_string() }
+    OpenError::Damaged {
+        path: path.into(),
+        why: error.to_string(),
+    }
 }
 
 fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
@@ -117,18 +134,23 @@ fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
 /// Refuses what is not ours to open.
 fn verify(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
     let damaged = |error: diesel::result::Error| damaged(path, &error);
-    let found: TextRow = diesel::sql_query("SELECT sqlite_version() AS value").get_result(connection).map_err(damaged)?;
+    let found: TextRow = diesel::sql_query("SELECT sqlite_version() AS value")
+        .get_result(connection)
+        .map_err(damaged)?;
     let mut numbers = found.value.split('.').map(|number| number.parse().unwrap_or(0));
     let mut number = || numbers.next().unwrap_or(0);
     if (number(), number(), number()) < OLDEST_SQLITE {
         return Err(OpenError::OldSqlite { found: found.value });
     }
-    let tables: NumberRow = diesel::sql_query("SELECT count(*) AS value FROM sqlite_schema").get_result(connection).map_err(damaged)?;
+    let tables: NumberRow = diesel::sql_query("SELECT count(*) AS value FROM sqlite_schema")
+        .get_result(connection)
+        .map_err(damaged)?;
     if tables.value == 0 {
         return Ok(());
     }
-    let id: NumberRow =
-        diesel::sql_query("SELECT application_id AS value FROM pragma_application_id").get_result(connection).map_err(damaged)?;
+    let id: NumberRow = diesel::sql_query("SELECT application_id AS value FROM pragma_application_id")
+        .get_result(connection)
+        .map_err(damaged)?;
     if id.value != APPLICATION_ID {
         return Err(OpenError::Foreign { path: path.into() });
     }
@@ -136,7 +158,10 @@ fn verify(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenErro
     let known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).map_err(|error| unusable(path, &error))?;
     let is_known = |version: &MigrationVersion<'_>| known.iter().any(|known| known.name().version() == *version);
     match applied.iter().find(|version| !is_known(version)) {
-        Some(migration) => Err(OpenError::Newer { path: path.into(), migration: migration.to_string() }),
+        Some(migration) => Err(OpenError::Newer {
+            path: path.into(),
+            migration: migration.to_string(),
+        }),
         None => Ok(()),
     }
 }

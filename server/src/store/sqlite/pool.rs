@@ -48,7 +48,10 @@ impl SqliteReader {
                 })
                 .map_err(|error| StoreError::Io(error.to_string()))?;
         }
-        Ok(Self { jobs, places: Arc::new(Semaphore::new(QUEUE)) })
+        Ok(Self {
+            jobs,
+            places: Arc::new(Semaphore::new(QUEUE)),
+        })
     }
 
     /// Runs `read` on one of the threads.

@@ -37,16 +37,28 @@ type EventRow = (i64, i32, Vec<u8>, Option<Vec<u8>>);
 pub(super) fn events(connection: &mut SqliteConnection, range: Range) -> Result<Vec<RoomEvent>, StoreError> {
     let query = room_event::table
         .inner_join(journal::table)
-        .filter(room_event::room.eq(range.room).and(room_event::seq.ge(range.first)).and(room_event::seq.le(range.last)))
+        .filter(
+            room_event::room
+                .eq(range.room)
+                .and(room_event::seq.ge(range.first))
+                .and(room_event::seq.le(range.last)),
+        )
         .select((room_event::seq, room_event::state, journal::head, journal::body))
         .limit(limit(range));
     if range.newest {
-        let rows = query.order(room_event::seq.desc()).load_iter::<EventRow, DefaultLoadingMode>(connection)?;
+        let rows = query
+            .order(room_event::seq.desc())
+            .load_iter::<EventRow, DefaultLoadingMode>(connection)?;
         let mut found = page(rows, range.bytes)?;
         found.reverse();
         Ok(found)
     } else {
-        page(query.order(room_event::seq.asc()).load_iter::<EventRow, DefaultLoadingMode>(connection)?, range.bytes)
+        page(
+            query
+                .order(room_event::seq.asc())
+                .load_iter::<EventRow, DefaultLoadingMode>(connection)?,
+            range.bytes,
+        )
     }
 }
 
@@ -60,7 +72,12 @@ fn page(rows: impl Iterator<Item = QueryResult<EventRow>>, limit: usize) -> Resu
         if bytes > limit && !found.is_empty() {
             break;
         }
-        found.push(RoomEvent { seq, head: head.into(), body: body.map(Bytes::from), currency: currency(state) });
+        found.push(RoomEvent {
+            seq,
+            head: head.into(),
+            body: body.map(Bytes::from),
+            currency: currency(state),
+        });
     }
     Ok(found)
 }
@@ -68,9 +85,17 @@ fn page(rows: impl Iterator<Item = QueryResult<EventRow>>, limit: usize) -> Resu
 /// Where a message is: its seq, its row, the row of its current text, and whether members may see that of `row`.
 type Spot = (i64, i64, i64, i32);
 
-pub(super) fn messages(connection: &mut SqliteConnection, range: Range) -> Result<(Vec<RoomMessage>, bool), StoreError> {
+pub(super) fn messages(
+    connection: &mut SqliteConnection,
+    range: Range,
+) -> Result<(Vec<RoomMessage>, bool), StoreError> {
     let query = room_event::table
-        .filter(room_event::room.eq(range.room).and(room_event::seq.ge(range.first)).and(room_event::seq.le(range.last)))
+        .filter(
+            room_event::room
+                .eq(range.room)
+                .and(room_event::seq.ge(range.first))
+                .and(room_event::seq.le(range.last)),
+        )
         .filter(room_event::kind.eq(EventKind::MessagePosted as i32))
         .select((room_event::seq, room_event::idx, room_event::current, room_event::state))
         // One more than asked for tells whether there is more.
@@ -85,7 +110,12 @@ pub(super) fn messages(connection: &mut SqliteConnection, range: Range) -> Resul
     let mut bytes = 0;
     for spot in spots.into_iter().take(range.limit) {
         let message = message(connection, range.room, spot)?;
-        bytes += MESSAGE_BYTES + message.current.as_ref().and_then(|(_, body)| body.as_ref()).map_or(0, Bytes::len);
+        bytes += MESSAGE_BYTES
+            + message
+                .current
+                .as_ref()
+                .and_then(|(_, body)| body.as_ref())
+                .map_or(0, Bytes::len);
         if bytes > range.bytes && !found.is_empty() {
             more = true;
             break;
@@ -107,7 +137,8 @@ pub(super) fn messages_at(connection: &mut SqliteConnection, places: &[Place]) -
             .select((room_event::seq, room_event::idx, room_event::current, room_event::state))
             .first(connection)
             .optional()?;
-        let expected = |(_, _, current, state): &Spot| *current == place.current && currency(*state) != Currency::Deleted;
+        let expected =
+            |(_, _, current, state): &Spot| *current == place.current && currency(*state) != Currency::Deleted;
         if let Some(spot) = spot.filter(expected) {
             found.push(message(connection, place.room_no, spot)?);
         }
@@ -115,13 +146,19 @@ pub(super) fn messages_at(connection: &mut SqliteConnection, places: &[Place]) -
     Ok(found)
 }
 
-fn message(connection: &mut SqliteConnection, in_room: i64, (seq, index, current, state): Spot) -> Result<RoomMessage, StoreError> {
+fn message(
+    connection: &mut SqliteConnection,
+    in_room: i64,
+    (seq, index, current, state): Spot,
+) -> Result<RoomMessage, StoreError> {
     let posted: Vec<u8> = journal::table.find(index).select(journal::head).first(connection)?;
     let current = if currency(state) == Currency::Deleted {
         None
     } else {
-        let (head, body): (Vec<u8>, Option<Vec<u8>>) =
-            journal::table.find(current).select((journal::head, journal::body)).first(connection)?;
+        let (head, body): (Vec<u8>, Option<Vec<u8>>) = journal::table
+            .find(current)
+            .select((journal::head, journal::body))
+            .first(connection)?;
         Some((head.into(), body.map(Bytes::from)))
     };
     let reactions: Vec<(Vec<u8>, Option<Vec<u8>>)> = reaction::table
@@ -131,8 +168,15 @@ fn message(connection: &mut SqliteConnection, in_room: i64, (seq, index, current
         .limit(REACTIONS)
         .select((journal::head, journal::body))
         .load(connection)?;
-    let reactions = reactions.into_iter().filter_map(|(head, body)| Some((head.into(), body?.into()))).collect();
-    Ok(RoomMessage { posted: posted.into(), current, reactions })
+    let reactions = reactions
+        .into_iter()
+        .filter_map(|(head, body)| Some((head.into(), body?.into())))
+        .collect();
+    Ok(RoomMessage {
+        posted: posted.into(),
+        current,
+        reactions,
+    })
 }
 
 #[derive(QueryableByName)]
@@ -141,16 +185,25 @@ struct Count {
     n: i64,
 }
 
-pub(super) fn unread(connection: &mut SqliteConnection, person: i64, rooms: &[(i64, i64)]) -> Result<Vec<Unread>, StoreError> {
+pub(super) fn unread(
+    connection: &mut SqliteConnection,
+    person: i64,
+    rooms: &[(i64, i64)],
+) -> Result<Vec<Unread>, StoreError> {
     // Counted up to 1,000, so that a room that somebody never reads costs no more than that.
     const MESSAGES: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM room_event
         WHERE room = ?1 AND seq > ?2 AND kind = 10 AND actor <> ?3 AND state <> 2 LIMIT 1000)";
-    const MENTIONS: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM mention m JOIN room_event e ON e.room = m.room AND e.seq = m.seq
+    const MENTIONS: &str =
+        "SELECT count(*) AS n FROM (SELECT 1 FROM mention m JOIN room_event e ON e.room = m.room AND e.seq = m.seq
         WHERE m.user = ?3 AND m.room = ?1 AND m.seq > ?2 AND e.actor <> ?3 LIMIT 1000)";
     let mut all = Vec::with_capacity(rooms.len());
     for (in_room, first_seq) in rooms {
-        let read_seq: i64 =
-            read_mark::table.find((person, in_room)).select(read_mark::seq).first(connection).optional()?.unwrap_or(0);
+        let read_seq: i64 = read_mark::table
+            .find((person, in_room))
+            .select(read_mark::seq)
+            .first(connection)
+            .optional()?
+            .unwrap_or(0);
         let after = read_seq.max(first_seq - 1);
         let mut count = |query: &str| -> Result<i32, StoreError> {
             let count: Count = diesel::sql_query(query)
@@ -160,12 +213,20 @@ pub(super) fn unread(connection: &mut SqliteConnection, person: i64, rooms: &[(i
                 .get_result(connection)?;
             Ok(i32::try_from(count.n).unwrap_or(i32::MAX))
         };
-        all.push(Unread { read_seq, messages: count(MESSAGES)?, mentions: count(MENTIONS)? });
+        all.push(Unread {
+            read_seq,
+            messages: count(MESSAGES)?,
+            mentions: count(MENTIONS)?,
+        });
     }
     Ok(all)
 }
 
-pub(super) fn text_changes(connection: &mut SqliteConnection, first: i64, count: i64) -> Result<(Vec<TextChange>, i64), StoreError> {
+pub(super) fn text_changes(
+    connection: &mut SqliteConnection,
+    first: i64,
+    count: i64,
+) -> Result<(Vec<TextChange>, i64), StoreError> {
     let rows: Vec<(i64, Vec<u8>, Option<Vec<u8>>)> = journal::table
         .filter(journal::idx.ge(first))
         .order(journal::idx)
@@ -183,16 +244,22 @@ pub(super) fn text_changes(connection: &mut SqliteConnection, first: i64, count:
             (EventKind::MessageDeleted, _) => (head.target_seq, None),
             _ => continue,
         };
-        let room = match rooms.get(&head.room_id) {
-            Some(no) => *no,
-            None => {
-                let no: Option<i64> = room::table.filter(room::id.eq(&head.room_id)).select(room::no).first(connection).optional()?;
-                let Some(no) = no else { continue };
-                rooms.insert(head.room_id, no);
-                no
-            }
-        };
-        changes.push(TextChange { index, room, seq, text });
+        if !rooms.contains_key(&head.room_id) {
+            let no: Option<i64> = room::table
+                .filter(room::id.eq(&head.room_id))
+                .select(room::no)
+                .first(connection)
+                .optional()?;
+            rooms.insert(head.room_id.clone(), no);
+        }
+        if let Some(Some(room)) = rooms.get(&head.room_id) {
+            changes.push(TextChange {
+                index,
+                room: *room,
+                seq,
+                text,
+            });
+        }
     }
     Ok((changes, next))
 }

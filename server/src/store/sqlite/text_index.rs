@@ -77,7 +77,9 @@ impl TextIndex {
                     let mut name = path.as_os_str().to_owned();
                     name.push(suffix);
                     match std::fs::remove_file(&name) {
-                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(StoreError::Io(error.to_string())),
+                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                            return Err(StoreError::Io(error.to_string()));
+                        }
                         _ => {}
                     }
                 }
@@ -90,7 +92,9 @@ impl TextIndex {
         let text = path.to_str().ok_or_else(|| StoreError::Io("the path is not UTF-8".into()))?;
         let mut connection = SqliteConnection::establish(text).map_err(|error| StoreError::Io(error.to_string()))?;
         connection.batch_execute(SCHEMA)?;
-        let found: Option<Position> = diesel::sql_query("SELECT journal_id, next FROM follower").get_result(&mut connection).optional()?;
+        let found: Option<Position> = diesel::sql_query("SELECT journal_id, next FROM follower")
+            .get_result(&mut connection)
+            .optional()?;
         let next = match found {
             Some(position) if position.journal_id == journal_id && position.next <= size => position.next,
             Some(_) => return Err(StoreError::Database("it belongs to another journal".into())),
@@ -115,7 +119,9 @@ impl TextIndex {
             for change in changes {
                 apply(connection, change)?;
             }
-            diesel::sql_query("UPDATE follower SET next = ?").bind::<BigInt, _>(next).execute(connection)?;
+            diesel::sql_query("UPDATE follower SET next = ?")
+                .bind::<BigInt, _>(next)
+                .execute(connection)?;
             Ok(())
         })
     }
@@ -130,7 +136,9 @@ fn apply(connection: &mut SqliteConnection, change: &TextChange) -> Result<(), S
     let no = known.as_ref().map_or(change.index, |hit| hit.no);
     if known.is_some() {
         for table in ["words WHERE rowid = ?", "place WHERE no = ?"] {
-            diesel::sql_query(format!("DELETE FROM {table}")).bind::<BigInt, _>(no).execute(connection)?;
+            diesel::sql_query(format!("DELETE FROM {table}"))
+                .bind::<BigInt, _>(no)
+                .execute(connection)?;
         }
     }
     let Some(text) = &change.text else { return Ok(()) };
