@@ -159,7 +159,7 @@ impl Command {
                         needs.reactions.extend(room_no(*room).map(|no| (*room, no, *seq)));
                     }
                     Change::OpenDirect { user } => {
-                        needs.rows.extend(state.direct(caller.user, *user).map(|room| room.no))
+                        needs.rows.extend(state.direct(caller.user, *user).map(|room| room.no));
                     }
                     _ => {}
                 }

@@ -32,6 +32,12 @@ impl SqliteAppender {
         load::identity(&mut self.connection)
     }
 
+    /// Lets the database grow to no more than its size, or so many pages: a full disk for tests.
+    #[cfg(test)]
+    pub(crate) fn limit_pages(&mut self, pages: u32) -> Result<(), StoreError> {
+        Ok(self.connection.batch_execute(&format!("PRAGMA max_page_count = {pages};"))?)
+    }
+
     /// The newest rows, ascending, for the check at start.
     pub fn newest_rows(&mut self, count: i64) -> Result<Vec<load::StoredRow>, StoreError> {
         load::newest_rows(&mut self.connection, count)
