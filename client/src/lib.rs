@@ -1,1 +1,48 @@
+//! The Rust SDK of Greffe, a self-hosted chat server that keeps the record.
+//!
+//! [`Client`] makes the calls of the members' API; [`Feed`] follows what happens, live, and sends without losing or doubling anything:
+//! it reconnects with growing pauses, resumes where it was, and repeats what was not acknowledged with the same `request_id`.
+//! The member's client `greffe` uses nothing else.
+//!
+//! ```no_run
+//! use greffe::{Action, Client, FeedOptions, Item, Options};
+//!
+//! # async fn example() -> Result<(), greffe::Error> {
+//! let client = Client::connect("http://127.0.0.1:52020", Options::default()).await?;
+//! let login = client.log_in("alice", "correct horse battery").await?;
+//! let client = client.with_token(&login.token)?;
+//! let general = client.server_info().await?.general_room_id.clone();
+//!
+//! let mut feed = client.feed(FeedOptions::default());
+//! let ticket = feed.outbox().send(Action::send(general, "Hello, everyone"))?;
+//! tokio::spawn(async move {
+//!     match ticket.receipt().await {
+//!         Ok(receipt) => eprintln!("stored as {}", receipt.seq),
+//!         Err(error) => eprintln!("refused: {error}"),
+//!     }
+//! });
+//! while let Some(item) = feed.next().await {
+//!     match item {
+//!         Item::Event(event) => eprintln!("{:?}", event.head),
+//!         Item::Ended { error, .. } => return Err(error),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything takes deadlines from [`Options`]; every queue is bounded. Errors are one type, [`Error`], whether they came as the status of
+//! a call or within a stream: match on [`Error::reason`], never on texts.
 
+mod sdk;
+
+/// The messages of the members' API, `greffe.v1`, as generated from `proto/`.
+pub use greffe_api::v1 as api;
+pub use sdk::address::{DEFAULT_SERVER, ServerAddress};
+pub use sdk::client::{CallObserver, Client, Options, new_request_id};
+pub use sdk::error::{Code, Error, reason};
+pub use sdk::feed::{Action, Feed, FeedOptions, Item, Outbox, Ticket};
+pub use sdk::methods::Method;
+pub use sdk::rooms::NewRoom;
+pub use sdk::trust::{Fingerprint, KnownServers, Trust};

@@ -1,1 +1,23 @@
-fn main(){}
+//! End-to-end tests: real servers as processes of their own, spoken to over real sockets, through generated clients only.
+//!
+//! Each test has a server and a data directory of its own. Test names are statements about what the documents promise.
+
+mod accounts;
+mod hostile;
+mod idempotency;
+mod journal;
+mod kill;
+mod limits;
+mod messages;
+mod model;
+mod old_text;
+mod operability;
+mod permissions;
+mod power_loss;
+mod removal;
+mod rooms;
+mod slow_reader;
+mod startup;
+mod stop;
+mod streams;
+mod support;

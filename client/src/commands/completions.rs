@@ -1,0 +1,25 @@
+//! `greffe completions`
+
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+use super::context::Context;
+use crate::cli::Cli;
+use crate::error::CommandError;
+
+/// Print a completion script for a shell
+///
+/// For bash: greffe completions bash > ~/.local/share/bash-completion/completions/greffe
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Prints the script.
+pub(crate) fn run(args: &CompletionsArgs, context: &Context) -> Result<(), CommandError> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "greffe", &mut script);
+    context.ui.bytes(&script)
+}

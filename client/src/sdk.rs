@@ -1,0 +1,14 @@
+//! The parts of the SDK. `lib.rs` says what of it is public. Nothing in here prints, reads the environment or ends the process.
+
+mod accounts;
+pub(crate) mod address;
+pub(crate) mod client;
+mod connect;
+pub(crate) mod error;
+pub(crate) mod feed;
+mod messages;
+pub(crate) mod methods;
+mod pauses;
+pub(crate) mod rooms;
+pub(crate) mod trust;
+mod users;

@@ -1,0 +1,263 @@
+//! The client: one connection, one token, and the one function through which every call goes.
+
+use std::fmt;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use greffe_api::v1::{GetServerInfoRequest, ServerInfo};
+use http::uri::PathAndQuery;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+use tonic_prost::ProstCodec;
+
+use super::address::ServerAddress;
+use super::connect::Connector;
+use super::error::{Error, reason};
+use super::methods::Method;
+use super::pauses::Pauses;
+use super::trust::{Fingerprint, KnownServers, Trust};
+
+/// The largest answer that is accepted. Pages and frames are about 1 MiB at most.
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+
+/// Is told of every call before it is made: the method's path and the encoded request.
+pub type CallObserver = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
+
+/// How to connect and how patient to be.
+#[derive(Clone)]
+pub struct Options {
+    /// How a TLS server is recognised. Default: by the certificate seen first, kept in `known_servers` in the current directory.
+    pub trust: Trust,
+    /// The client's name, shown to the user in the list of sessions. At most 64 characters with the version.
+    pub client_name: String,
+    /// The client's version.
+    pub client_version: String,
+    /// How long a link may take to come about. Default 10 s.
+    pub connect_timeout: Duration,
+    /// How long one try of a call may take. Default 30 s.
+    pub call_timeout: Duration,
+    /// For how long a call that may be repeated is repeated while the server is unreachable, busy or asks for patience. Default 60 s.
+    pub retry_for: Duration,
+    /// Is told of every call before it is made.
+    pub observer: Option<CallObserver>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            trust: Trust::FirstUse(KnownServers::new("known_servers")),
+            client_name: "greffe-sdk".to_owned(),
+            client_version: env!("CARGO_PKG_VERSION").to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(30),
+            retry_for: Duration::from_secs(60),
+            observer: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("trust", &self.trust)
+            .field("client_name", &self.client_name)
+            .field("client_version", &self.client_version)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("call_timeout", &self.call_timeout)
+            .field("retry_for", &self.retry_for)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection to a server, and the token of a login once there is one. Cheap to clone; clones share the connection.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    token: Option<MetadataValue<Ascii>>,
+}
+
+struct Shared {
+    channel: Channel,
+    connector: Arc<Connector>,
+    address: ServerAddress,
+    options: Options,
+    info: OnceCell<ServerInfo>,
+    /// Whether the server has ever answered a call.
+    has_answered: AtomicBool,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("address", &self.shared.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Connects to the server at `url`: `http://HOST:PORT` in plain text, `https://HOST:PORT` with TLS.
+    pub async fn connect(url: &str, options: Options) -> Result<Self, Error> {
+        let address = ServerAddress::from_str(url)?;
+        let connector = Arc::new(Connector::new(
+            address.clone(),
+            options.trust.clone(),
+            options.connect_timeout,
+        )?);
+        let user_agent = format!("{}/{}", options.client_name, options.client_version);
+        let channel = connector.open(&user_agent).await?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                channel,
+                connector,
+                address,
+                options,
+                info: OnceCell::new(),
+                has_answered: AtomicBool::new(false),
+            }),
+            token: None,
+        })
+    }
+
+    /// The same connection with the token of a login.
+    ///
+    /// # Errors
+    /// `INVALID_TOKEN` if it holds anything but visible ASCII characters.
+    pub fn with_token(&self, token: &str) -> Result<Self, Error> {
+        let invalid = || {
+            Error::local(
+                Code::InvalidArgument,
+                reason::INVALID_TOKEN,
+                "the token is not one that a server gives; log in again",
+            )
+        };
+        if token.is_empty() {
+            return Err(invalid());
+        }
+        let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().map_err(|_| invalid())?;
+        value.set_sensitive(true);
+        Ok(Self {
+            shared: Arc::clone(&self.shared),
+            token: Some(value),
+        })
+    }
+
+    /// The server's address.
+    pub fn address(&self) -> &ServerAddress {
+        &self.shared.address
+    }
+
+    /// The certificate that was trusted because it was the first one seen from this server. Told once: show it to the user.
+    pub fn take_first_contact(&self) -> Option<Fingerprint> {
+        self.shared.connector.take_first_contact()
+    }
+
+    /// What the server is and what it allows. Asked once, then remembered.
+    pub async fn server_info(&self) -> Result<&ServerInfo, Error> {
+        self.shared
+            .info
+            .get_or_try_init(|| async {
+                self.call(GetServerInfoRequest {})
+                    .await?
+                    .server
+                    .ok_or_else(|| Error::malformed("the server's description"))
+            })
+            .await
+    }
+
+    /// Makes a call.
+    ///
+    /// A request with an empty `request_id` gets a fresh one. What may be repeated is repeated, with the same `request_id` and growing
+    /// pauses, while the server is unreachable, busy or asks for patience, for at most `Options::retry_for`. A server that has never
+    /// answered is not waited for: it may be no Greffe server.
+    pub async fn call<M: Method>(&self, mut request: M) -> Result<M::Response, Error> {
+        if let Some(request_id) = request.request_id()
+            && request_id.is_empty()
+        {
+            *request_id = new_request_id();
+        }
+        if let Some(observer) = &self.shared.options.observer {
+            observer(M::PATH, &request.encode_to_vec());
+        }
+        let deadline = Instant::now() + self.shared.options.retry_for;
+        let mut pauses = Pauses::default();
+        loop {
+            let error = match self.call_once(request.clone()).await {
+                Ok(response) => {
+                    self.shared.has_answered.store(true, Ordering::Relaxed);
+                    return Ok(response);
+                }
+                Err(error) => error,
+            };
+            if error.reason != reason::UNREACHABLE {
+                self.shared.has_answered.store(true, Ordering::Relaxed);
+            } else if !self.shared.has_answered.load(Ordering::Relaxed) {
+                return Err(error);
+            }
+            let again = if M::REPEATABLE {
+                error.is_transient()
+            } else {
+                error.is_refused_for_now()
+            };
+            let pause = pauses.next(error.retry_after);
+            if !again || Instant::now() + pause > deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn call_once<M: Method>(&self, request: M) -> Result<M::Response, Error> {
+        let timeout = self.shared.options.call_timeout;
+        let mut grpc = tonic::client::Grpc::new(self.channel()).max_decoding_message_size(LARGEST_ANSWER);
+        let call = async {
+            grpc.ready().await?;
+            let codec: ProstCodec<M, M::Response> = ProstCodec::default();
+            Ok(grpc
+                .unary(self.request(request), PathAndQuery::from_static(M::PATH), codec)
+                .await?
+                .into_inner())
+        };
+        tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
+            Err(Error::unreachable(format!(
+                "the server did not answer within {} s",
+                timeout.as_secs()
+            )))
+        })
+    }
+
+    /// A request with the token in its metadata.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        request
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.shared.channel.clone()
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// The client's name and version, as a login shows it.
+    pub(crate) fn label(&self) -> String {
+        let options = &self.shared.options;
+        format!("{}/{}", options.client_name, options.client_version)
+            .chars()
+            .take(64)
+            .collect()
+    }
+}
+
+/// A fresh `request_id`: a random UUID.
+pub fn new_request_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}

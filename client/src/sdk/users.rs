@@ -1,0 +1,66 @@
+//! People.
+
+use greffe_api::v1::{GetUserRequest, ListUsersRequest, UpdateProfileRequest, User, get_user_request::By};
+use prost_types::FieldMask;
+
+use super::client::Client;
+use super::error::Error;
+
+impl Client {
+    /// The user whom the token belongs to.
+    pub async fn me(&self) -> Result<User, Error> {
+        self.user(By::UserId("me".to_owned())).await
+    }
+
+    /// The user with this id.
+    pub async fn user_by_id(&self, user_id: &str) -> Result<User, Error> {
+        self.user(By::UserId(user_id.to_owned())).await
+    }
+
+    /// The user with this name.
+    pub async fn user_by_name(&self, user_name: &str) -> Result<User, Error> {
+        self.user(By::UserName(user_name.to_owned())).await
+    }
+
+    async fn user(&self, by: By) -> Result<User, Error> {
+        self.call(GetUserRequest { by: Some(by) })
+            .await?
+            .user
+            .ok_or_else(|| Error::malformed("the user"))
+    }
+
+    /// Lists users by name: all of them, or only those who are online, whose names start with `prefix` (empty: any).
+    pub async fn users(&self, prefix: &str, online_only: bool) -> Result<Vec<User>, Error> {
+        let mut users = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = ListUsersRequest {
+                page_size: 0,
+                page_token,
+                name_prefix: prefix.to_owned(),
+                online_only,
+            };
+            let page = self.call(request).await?;
+            users.extend(page.users);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(users);
+            }
+        }
+    }
+
+    /// Changes the name that is shown beside the user's own; may be empty.
+    pub async fn set_display_name(&self, display_name: &str) -> Result<User, Error> {
+        let request = UpdateProfileRequest {
+            user: Some(User {
+                display_name: display_name.to_owned(),
+                ..Default::default()
+            }),
+            update_mask: Some(FieldMask {
+                paths: vec!["display_name".to_owned()],
+            }),
+            ..Default::default()
+        };
+        self.call(request).await?.user.ok_or_else(|| Error::malformed("the user"))
+    }
+}
