@@ -52,9 +52,6 @@ pub(crate) enum CommandError {
     /// The server does not allow it.
     #[error("{0}")]
     NotAllowed(String),
-    /// Something that the user named is not there.
-    #[error("{0}")]
-    NotFound(String),
     /// What was to be read is not text, or is not there.
     #[error("{what} cannot be read: {why}")]
     Unreadable {
@@ -100,7 +97,6 @@ impl CommandError {
             },
             Self::Usage(_) => Exit::Usage,
             Self::NotLoggedIn { .. } | Self::NotAllowed(_) => Exit::NotAllowed,
-            Self::NotFound(_) => Exit::NotFound,
             Self::Unreadable { .. } => Exit::Unreadable,
             Self::Config { .. } | Self::Failed(_) => Exit::Failed,
             Self::Unacknowledged { .. } => Exit::Unreachable,
@@ -129,7 +125,6 @@ impl CommandError {
             Self::Usage(_) => ("INVALID_ARGUMENT", "USAGE"),
             Self::NotLoggedIn { .. } => ("UNAUTHENTICATED", "NOT_LOGGED_IN"),
             Self::NotAllowed(_) => ("PERMISSION_DENIED", ""),
-            Self::NotFound(_) => ("NOT_FOUND", ""),
             Self::Unreadable { .. } => ("INVALID_ARGUMENT", "UNREADABLE_INPUT"),
             Self::Config { .. } | Self::Failed(_) => ("UNKNOWN", "FAILED"),
             Self::Unacknowledged { .. } => ("UNAVAILABLE", "UNACKNOWLEDGED"),

@@ -3,6 +3,7 @@
 mod act;
 mod completion;
 mod console;
+mod gate;
 mod look;
 mod session;
 mod sign_in;
@@ -53,13 +54,17 @@ pub(crate) async fn run(args: ChatArgs, context: &Context) -> Result<(), Command
         Err(error) => return Err(error.into()),
         Ok(_) => {}
     }
-    let console = if is_terminal && !context.ui.is_json() {
-        Console::terminal(
-            context.ui,
-            Terminal::open(context.config.history()?, context.ui.has_color())?,
-        )
+    let ui = context.ui;
+    let terminal = if is_terminal && !ui.is_json() {
+        Terminal::open(context.config.history()?, ui.has_color())
+            .inspect_err(|error| ui.note(&format!("{error}; lines are shown as they come")))
+            .ok()
     } else {
-        Console::pipe(context.ui)
+        None
+    };
+    let console = match terminal {
+        Some(terminal) => Console::terminal(ui, terminal),
+        None => Console::pipe(ui),
     };
     Session::new(client, console).await?.run(&args.room).await
 }

@@ -157,6 +157,7 @@ fn without_body(head: &EventHead, state: BodyState) -> Telling {
         BodyState::Replaced => "was edited later",
         BodyState::Deleted => "was deleted",
         BodyState::Erased => "was erased",
+        BodyState::Withheld => "is from before you may read",
         BodyState::Unspecified => return Telling::Nothing,
     };
     match head.kind() {
@@ -224,12 +225,7 @@ pub(crate) async fn event_object(names: &mut Names, room: &str, event: &Event) -
         "author": author,
         "author_id": none_if_empty(&head.actor_id),
         "text": text,
-        "body_state": match event.body_state() {
-            BodyState::Unspecified => "present",
-            BodyState::Replaced => "replaced",
-            BodyState::Deleted => "deleted",
-            BodyState::Erased => "erased",
-        },
+        "body_state": body_state(event.body_state),
         "target_seq": head.target_seq,
         "time": time::json(head.time.as_ref()),
     });
@@ -323,6 +319,14 @@ pub(crate) fn room_object(label: &str, state: &RoomState) -> Value {
         "created_at": time::json(room.created_at.as_ref()),
         "archived_at": time::json(room.archived_at.as_ref()),
     })
+}
+
+/// Why an event comes without its body, as programs get it.
+fn body_state(number: i32) -> String {
+    match BodyState::try_from(number) {
+        Ok(BodyState::Unspecified) => "present".to_owned(),
+        known => kind_word(number, "BODY_STATE_", known.ok().map(|state| state.as_str_name())),
+    }
 }
 
 /// An enum's name as programs get it: without prefix, in small letters; a number that this version does not know as `unknown_N`.

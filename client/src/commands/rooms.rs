@@ -217,7 +217,7 @@ pub(crate) async fn run(args: RoomsArgs, context: &Context) -> Result<(), Comman
                 context,
                 &room,
                 &client.invite_member(&room_id, &user_id).await?,
-                "invited",
+                &format!("invited {name} to {room}"),
             )
         }
         RoomsCommand::Remove(RemoveArgs {
@@ -229,7 +229,7 @@ pub(crate) async fn run(args: RoomsArgs, context: &Context) -> Result<(), Comman
                 context,
                 &room,
                 &client.remove_member(&room_id, &user_id, &reason).await?,
-                "removed",
+                &format!("removed {name} from {room}"),
             )
         }
         RoomsCommand::Role(RoleArgs {
@@ -241,7 +241,7 @@ pub(crate) async fn run(args: RoomsArgs, context: &Context) -> Result<(), Comman
                 context,
                 &room,
                 &client.set_member_role(&room_id, &user_id, role.into()).await?,
-                "changed the role",
+                &format!("{name} is now {} in {room}", role_name(role.into())),
             )
         }
         RoomsCommand::Rename(RenameArgs { room, name }) => {

@@ -54,21 +54,11 @@ impl Client {
 
     /// Lists the user's sessions, newest first.
     pub async fn sessions(&self) -> Result<Vec<Session>, Error> {
-        let mut sessions = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let page = self
-                .call(ListSessionsRequest {
-                    page_size: 0,
-                    page_token,
-                })
-                .await?;
-            sessions.extend(page.sessions);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(sessions);
-            }
-        }
+        let request = |page_token| ListSessionsRequest {
+            page_size: 0,
+            page_token,
+        };
+        self.all_pages(request, |page| (page.sessions, page.next_page_token)).await
     }
 
     /// Ends one of the user's sessions, and its streams.

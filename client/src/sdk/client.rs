@@ -25,6 +25,9 @@ use super::trust::{Fingerprint, KnownServers, Trust};
 /// The largest answer that is accepted. Pages and frames are about 1 MiB at most.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 
+/// A list with more pages than this has no end.
+pub(crate) const MOST_PAGES: u32 = 10_000;
+
 /// Is told of every call before it is made: the method's path and the encoded request.
 pub type CallObserver = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
 
@@ -209,6 +212,25 @@ impl Client {
             }
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Reads a list to its end. `request` asks for the page of a token, `page` takes an answer apart into items and the next token.
+    pub(crate) async fn all_pages<M: Method, T>(
+        &self,
+        request: impl Fn(String) -> M,
+        page: impl Fn(M::Response) -> (Vec<T>, String),
+    ) -> Result<Vec<T>, Error> {
+        let mut all = Vec::new();
+        let mut token = String::new();
+        for _ in 0..MOST_PAGES {
+            let (items, next) = page(self.call(request(token)).await?);
+            all.extend(items);
+            token = next;
+            if token.is_empty() {
+                return Ok(all);
+            }
+        }
+        Err(Error::malformed("the end of a list"))
     }
 
     async fn call_once<M: Method>(&self, request: M) -> Result<M::Response, Error> {

@@ -6,7 +6,7 @@ use greffe_api::v1::{
     SearchMessagesRequest, SendMessageRequest, SetTypingRequest, list_events_request, list_messages_request,
 };
 
-use super::client::Client;
+use super::client::{Client, MOST_PAGES};
 use super::error::Error;
 
 fn receipt(receipt: Option<Receipt>) -> Result<Receipt, Error> {
@@ -120,10 +120,11 @@ impl Client {
 
     /// Finds messages that hold all words of `query`, newest first, at most `limit`. `room_id` empty: in all the user's rooms.
     pub async fn search(&self, query: &str, room_id: &str, limit: usize) -> Result<Vec<Message>, Error> {
+        let page_size = i32::try_from(limit).unwrap_or(i32::MAX);
         let mut found = Vec::new();
         let mut page_token = String::new();
-        loop {
-            let page_size = i32::try_from(limit - found.len()).unwrap_or(i32::MAX);
+        // A page may be shorter than asked for and still not the last.
+        for _ in 0..MOST_PAGES {
             let request = SearchMessagesRequest {
                 query: query.to_owned(),
                 room_id: room_id.to_owned(),
@@ -134,9 +135,10 @@ impl Client {
             found.extend(page.messages);
             page_token = page.next_page_token;
             if page_token.is_empty() || found.len() >= limit {
-                found.truncate(limit);
-                return Ok(found);
+                break;
             }
         }
+        found.truncate(limit);
+        Ok(found)
     }
 }

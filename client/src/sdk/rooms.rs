@@ -84,22 +84,13 @@ impl Client {
     }
 
     async fn list_rooms(&self, filter: RoomFilter, include_archived: bool) -> Result<Vec<RoomState>, Error> {
-        let mut rooms = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let request = ListRoomsRequest {
-                page_size: 0,
-                page_token,
-                filter: filter.into(),
-                include_archived,
-            };
-            let page = self.call(request).await?;
-            rooms.extend(page.rooms);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(rooms);
-            }
-        }
+        let request = |page_token| ListRoomsRequest {
+            page_size: 0,
+            page_token,
+            filter: filter.into(),
+            include_archived,
+        };
+        self.all_pages(request, |page| (page.rooms, page.next_page_token)).await
     }
 
     /// Renames a room.
@@ -206,22 +197,12 @@ impl Client {
 
     /// Lists a room's members by name; invited people at the end.
     pub async fn members(&self, room_id: &str) -> Result<Vec<Member>, Error> {
-        let mut members = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let page = self
-                .call(ListMembersRequest {
-                    room_id: room_id.to_owned(),
-                    page_size: 0,
-                    page_token,
-                })
-                .await?;
-            members.extend(page.members);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(members);
-            }
-        }
+        let request = |page_token| ListMembersRequest {
+            room_id: room_id.to_owned(),
+            page_size: 0,
+            page_token,
+        };
+        self.all_pages(request, |page| (page.members, page.next_page_token)).await
     }
 
     /// Finds or makes the direct room with one other user.

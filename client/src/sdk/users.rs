@@ -31,22 +31,13 @@ impl Client {
 
     /// Lists users by name: all of them, or only those who are online, whose names start with `prefix` (empty: any).
     pub async fn users(&self, prefix: &str, online_only: bool) -> Result<Vec<User>, Error> {
-        let mut users = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let request = ListUsersRequest {
-                page_size: 0,
-                page_token,
-                name_prefix: prefix.to_owned(),
-                online_only,
-            };
-            let page = self.call(request).await?;
-            users.extend(page.users);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(users);
-            }
-        }
+        let request = |page_token| ListUsersRequest {
+            page_size: 0,
+            page_token,
+            name_prefix: prefix.to_owned(),
+            online_only,
+        };
+        self.all_pages(request, |page| (page.users, page.next_page_token)).await
     }
 
     /// Changes the name that is shown beside the user's own; may be empty.

@@ -10,6 +10,7 @@ use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 
+use super::gate::Gate;
 use super::words::{ENTRIES, Takes};
 
 /// What the terminal's thread and the chat both know.
@@ -27,11 +28,12 @@ pub(crate) struct Known {
 #[derive(Debug)]
 pub(crate) struct Assistant {
     known: Arc<Mutex<Known>>,
+    gate: Arc<Gate>,
 }
 
 impl Assistant {
-    pub(crate) fn new(known: Arc<Mutex<Known>>) -> Self {
-        Self { known }
+    pub(crate) fn new(known: Arc<Mutex<Known>>, gate: Arc<Gate>) -> Self {
+        Self { known, gate }
     }
 }
 
@@ -57,8 +59,9 @@ impl Completer for Assistant {
 impl Hinter for Assistant {
     type Hint = String;
 
-    /// Gives no hint: it is where each change of the line is seen.
+    /// Gives no hint: it is where the first drawing of the prompt and each change of the line are seen.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        self.gate.open();
         let is_message = !line.is_empty() && !line.starts_with(['/', '#']);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).typing = is_message.then(Instant::now);
         None

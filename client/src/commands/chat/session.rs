@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use greffe::api::MemberRole;
-use greffe::{Client, Feed, FeedOptions, Outbox};
+use greffe::{Client, Feed, FeedOptions, Item, Outbox};
 
 use super::console::Console;
 use super::state::{Rooms, TypingTold};
@@ -29,6 +29,8 @@ const LONGEST_REPLAY: i64 = 500;
 const ON_THE_WAY: usize = 100;
 /// How often marks, typing and waiting lines are looked after.
 const TICK: Duration = Duration::from_millis(250);
+/// How long the first link may take.
+const FIRST_LINK: Duration = Duration::from_secs(30);
 /// How long the end waits for lines on their way: at a terminal, where one waits, and in a pipe.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 const LAST_LINES: Duration = Duration::from_secs(60);
@@ -45,6 +47,7 @@ pub(crate) struct Session {
     outbox: Outbox,
     feed: Feed,
     connected: bool,
+    was_connected: bool,
     /// When the link was last there.
     connected_at: Instant,
     /// Whether presence is news: before the feed has caught up it says who is there already.
@@ -86,6 +89,7 @@ impl Session {
             rooms: Rooms::default(),
             online: HashSet::new(),
             connected: false,
+            was_connected: false,
             connected_at: Instant::now(),
             presence_is_news: false,
             waiting: HashMap::new(),
@@ -107,9 +111,7 @@ impl Session {
     }
 
     async fn chat(&mut self, room: &str) -> Result<(), CommandError> {
-        while !self.connected {
-            self.next_item().await?;
-        }
+        self.begin().await?;
         self.learn_names().await?;
         let state = target::find(&self.client, room).await?;
         if matches!(state.my_role(), MemberRole::Unspecified | MemberRole::Invited) {
@@ -121,11 +123,30 @@ impl Session {
         let room_id = target::room_id(&state).to_owned();
         self.take_room(state).await?;
         self.enter(&room_id).await?;
+        self.tell_what_waits().await;
         if self.console.is_terminal() {
             self.console.note("/help shows what you can do; /exit or Ctrl-D leaves").await;
         }
         self.ready();
         self.follow().await
+    }
+
+    /// Waits for the first link.
+    async fn begin(&mut self) -> Result<(), CommandError> {
+        let deadline = tokio::time::Instant::now() + FIRST_LINK;
+        let mut trouble = None;
+        while !self.connected {
+            match tokio::time::timeout_at(deadline, self.feed.next()).await {
+                Ok(Some(Item::Disconnected { why, .. })) => trouble = Some(why),
+                Ok(item) => self.take(item).await?,
+                Err(_) => {
+                    let silent =
+                        || CommandError::Failed("the server does not begin the live feed; try again".to_owned());
+                    return Err(trouble.map_or_else(silent, CommandError::from));
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn follow(&mut self) -> Result<(), CommandError> {

@@ -6,21 +6,23 @@ use greffe::Client;
 
 use crate::commands::context::{Context, user_name};
 use crate::commands::{login, register};
-use crate::error::CommandError;
+use crate::error::{CommandError, Exit};
 
 /// Says why, and offers to log in or to sign up; returns the client that is logged in.
 pub(crate) async fn run(context: &Context, client: &Client, why: &str) -> Result<Client, CommandError> {
     let server = client.address();
     context.ui.note(&format!("{why} The server is {server}."));
-    let token = loop {
-        match ask("[l]og in, [s]ign up or [q]uit? ")?.to_lowercase().as_str() {
+    loop {
+        let token = match ask("[l]og in, [s]ign up or [q]uit? ")?.to_lowercase().as_str() {
             "l" | "log in" | "login" => {
                 let user = user_name(&ask("User name: ")?);
-                break login::log_in(context, client, &user, None).await?.token;
+                login::log_in(context, client, &user, None).await.map(|answer| answer.token)
             }
             "s" | "sign up" | "signup" => {
                 let user = user_name(&ask("User name to take (2 to 32 of a-z, 0-9, . _ -): ")?);
-                break register::sign_up(context, client, &user, "", "", None).await?.token;
+                register::sign_up(context, client, &user, "", "", None)
+                    .await
+                    .map(|answer| answer.token)
             }
             "q" | "quit" => {
                 return Err(CommandError::NotLoggedIn {
@@ -28,10 +30,20 @@ pub(crate) async fn run(context: &Context, client: &Client, why: &str) -> Result
                     user: None,
                 });
             }
-            _ => context.ui.note("Please answer l, s or q."),
+            _ => {
+                context.ui.note("Please answer l, s or q.");
+                continue;
+            }
+        };
+        match token {
+            Ok(token) => return Ok(client.with_token(&token)?),
+            // A name that is taken, a password that is wrong or mistyped: one tries again.
+            Err(error @ (CommandError::Server(_) | CommandError::Failed(_))) if error.exit() != Exit::Unreachable => {
+                context.ui.fail(&error);
+            }
+            Err(error) => return Err(error),
         }
-    };
-    Ok(client.with_token(&token)?)
+    }
 }
 
 fn ask(question: &str) -> Result<String, CommandError> {

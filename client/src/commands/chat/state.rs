@@ -30,6 +30,8 @@ pub(crate) struct RoomView {
     pub(crate) label: String,
     /// The user's newest own message in it.
     pub(crate) my_last: Option<i64>,
+    /// Up to where a history has shown it: what the feed tells of that is not shown again.
+    pub(crate) shown: i64,
     said: VecDeque<Said>,
 }
 
@@ -95,6 +97,7 @@ impl Rooms {
             let view = RoomView {
                 label,
                 my_last: None,
+                shown: 0,
                 said: VecDeque::new(),
                 state: state.clone(),
             };

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::completion::{Assistant, Known};
+use super::gate::Gate;
 use super::words::{self, Typed};
 use crate::commands::password;
 use crate::error::CommandError;
@@ -56,21 +57,10 @@ pub(crate) struct Terminal {
     keyed: mpsc::Receiver<Keyed>,
     next: std_mpsc::Sender<Next>,
     output: Option<mpsc::Sender<String>>,
-    gate: Arc<Mutex<Gate>>,
+    gate: Arc<Gate>,
     printer_done: oneshot::Receiver<()>,
     mode: Mode,
     known: Arc<Mutex<Known>>,
-}
-
-/// Whether lines may be shown now.
-#[derive(Debug, Default)]
-struct Gate {
-    /// Between Enter and the next prompt.
-    closed: bool,
-    /// Whether a line was being shown when the gate closed: then it is not known what stands above the cursor.
-    printing: bool,
-    was_printing: bool,
-    held_back: Vec<String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -90,9 +80,9 @@ impl Terminal {
             .color_mode(if color { ColorMode::Enabled } else { ColorMode::Disabled })
             .build();
         let known = Arc::<Mutex<Known>>::default();
-        let gate = Arc::<Mutex<Gate>>::default();
+        let gate = Arc::<Gate>::default();
         let mut editor: Editor<Assistant, FileHistory> = Editor::with_config(config).map_err(failed)?;
-        editor.set_helper(Some(Assistant::new(Arc::clone(&known))));
+        editor.set_helper(Some(Assistant::new(Arc::clone(&known), Arc::clone(&gate))));
         editor.bind_sequence(
             KeyEvent(KeyCode::Enter, Modifiers::NONE),
             EventHandler::Conditional(Box::new(OnEnter {
@@ -117,6 +107,7 @@ impl Terminal {
             editor,
             history,
             gate: Arc::clone(&gate),
+            output: output.downgrade(),
             color,
         };
         thread::spawn(move || reader.run(&next_out, &keyed_in));
@@ -157,8 +148,9 @@ impl Terminal {
     }
 
     /// Shows a line above the prompt.
-    pub(crate) async fn show(&self, line: String) {
+    pub(crate) async fn show(&self, mut line: String) {
         if let Some(output) = &self.output {
+            line.push('\n');
             drop(output.send(line).await);
         }
     }
@@ -168,53 +160,40 @@ impl Terminal {
         self.output = None;
         // Lines that cannot be shown any more are not worth waiting for.
         drop(tokio::time::timeout(LAST_LINES, &mut self.printer_done).await);
-        let left = std::mem::take(&mut lock(&self.gate).held_back);
         self.mode.restore();
-        drop(to_stdout(&left));
+        drop(to_stdout(&self.gate.take_rest()));
     }
 }
 
-fn to_stdout(lines: &[String]) -> io::Result<()> {
+fn to_stdout(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    for line in lines {
-        writeln!(out, "{line}")?;
-    }
+    out.write_all(text.as_bytes())?;
     out.flush()
 }
 
 /// Shows lines until there are no more.
-fn show(mut lines: mpsc::Receiver<String>, mut printer: impl ExternalPrinter, gate: &Mutex<Gate>) {
+fn show(mut lines: mpsc::Receiver<String>, mut printer: impl ExternalPrinter, gate: &Gate) {
     while let Some(mut text) = lines.blocking_recv() {
         // Everything that waits goes at once: the prompt is drawn again once.
         while let Ok(more) = lines.try_recv() {
-            text.push('\n');
             text.push_str(&more);
         }
-        {
-            let mut gate = lock(gate);
-            if gate.closed {
-                gate.held_back.push(text);
-                continue;
-            }
-            gate.printing = true;
+        if let Some(text) = gate.pass(&text) {
+            // If the terminal is gone, the reader notices and ends the chat.
+            drop(printer.print(text));
+            gate.shown();
         }
-        text.push('\n');
-        // If the terminal is gone, the reader notices and ends the chat.
-        drop(printer.print(text));
-        lock(gate).printing = false;
     }
 }
 
 /// Closes the gate when Enter is pressed.
 struct OnEnter {
-    gate: Arc<Mutex<Gate>>,
+    gate: Arc<Gate>,
 }
 
 impl ConditionalEventHandler for OnEnter {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
-        let mut gate = lock(&self.gate);
-        gate.closed = true;
-        gate.was_printing = gate.printing;
+        self.gate.close();
         None
     }
 }
@@ -223,7 +202,9 @@ impl ConditionalEventHandler for OnEnter {
 struct Reader {
     editor: Editor<Assistant, FileHistory>,
     history: PathBuf,
-    gate: Arc<Mutex<Gate>>,
+    gate: Arc<Gate>,
+    /// Wakes the thread that shows lines, with an empty one.
+    output: mpsc::WeakSender<String>,
     color: bool,
 }
 
@@ -269,11 +250,10 @@ impl Reader {
     }
 
     fn line(&mut self, room: &str) -> Result<String, ReadlineError> {
-        {
-            let mut gate = lock(&self.gate);
-            gate.closed = false;
-            // In the lock, so that nothing newer is shown before them.
-            to_stdout(&std::mem::take(&mut gate.held_back))?;
+        self.gate.begin_opening();
+        if let Some(output) = self.output.upgrade() {
+            // If lines wait already, they wake it too.
+            let _ = output.try_send(String::new());
         }
         let plain = format!("{room}> ");
         let styled = if self.color {
@@ -296,16 +276,12 @@ impl Reader {
 
     /// Whether the row above the cursor surely holds the typed line, all of it and nothing else.
     fn is_alone(&mut self, prompt: &str, line: &str) -> bool {
-        let safe = {
-            let gate = lock(&self.gate);
-            gate.closed && !gate.was_printing
-        };
         let Some((columns, _)) = self.editor.dimensions() else {
             return false;
         };
         // Where a width may be in doubt there must be room for it.
         let width = prompt.width() + 2 * line.width();
-        safe && !line.chars().any(char::is_control) && width < usize::from(columns)
+        self.gate.is_clean() && !line.chars().any(char::is_control) && width < usize::from(columns)
     }
 }
 

@@ -331,6 +331,9 @@ impl Link {
                 after = first_seq - 1;
                 self.positions.set(room_id, after.min(up_to));
             }
+            if events.is_empty() && has_more {
+                return Err(Error::malformed("the events of a page").into());
+            }
             for event in events {
                 let seq = event.head.as_ref().map_or(0, |head| head.seq);
                 if seq > up_to {

@@ -36,6 +36,26 @@ impl Session {
         self.history(HISTORY).await
     }
 
+    /// Tells of invitations, and of what is unread in other rooms.
+    pub(super) async fn tell_what_waits(&self) {
+        let mut unread = Vec::new();
+        for view in self.rooms.sorted() {
+            if !view.is_mine() {
+                self.console
+                    .note(&format!(
+                        "you are invited to {0}: /join {0} or /decline {0}",
+                        view.label
+                    ))
+                    .await;
+            } else if view.state.unread_count > 0 && !self.rooms.is_current(view.id()) {
+                unread.push(format!("{} ({})", view.label, view.state.unread_count));
+            }
+        }
+        if !unread.is_empty() {
+            self.console.note(&format!("unread elsewhere: {}", unread.join(", "))).await;
+        }
+    }
+
     /// Shows the newest messages of the current room, with a line before those that are unread.
     pub(in crate::commands::chat) async fn history(&mut self, count: i32) -> Result<(), CommandError> {
         let Some(view) = self.rooms.current() else {
@@ -67,6 +87,7 @@ impl Session {
         }
         if let Some(view) = self.rooms.get_mut(&room_id) {
             view.state.read_seq = head_seq;
+            view.shown = head_seq;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use greffe::api::{
-    EndReason, Event, EventHead, ListUsersRequest, MemberRole, RoomGone, RoomGoneReason, RoomState, Typing,
+    EndReason, Event, EventHead, ListUsersRequest, MemberRole, ResetCause, RoomGone, RoomGoneReason, RoomState, Typing,
     UserPresence, event_body::Content,
 };
 use greffe::{Error, Item};
@@ -22,11 +22,6 @@ const WORTH_TELLING: Duration = Duration::from_secs(5);
 const NAMES: i32 = 500;
 
 impl Session {
-    pub(super) async fn next_item(&mut self) -> Result<(), CommandError> {
-        let item = self.feed.next().await;
-        self.take(item).await
-    }
-
     pub(super) async fn take(&mut self, item: Option<Item>) -> Result<(), CommandError> {
         match item {
             None => return Err(CommandError::Failed("the live feed ended".to_owned())),
@@ -40,6 +35,11 @@ impl Session {
                 self.console.alarm(&format!("ALERT from the operator: {}", alert.text)).await;
             }
             Some(Item::Reset(reset)) => {
+                if let Some(view) = self.rooms.get_mut(&reset.room_id)
+                    && reset.cause() != ResetCause::TooMany
+                {
+                    view.shown = 0;
+                }
                 let label = self.label(&reset.room_id);
                 self.console
                     .note(&format!(
@@ -86,10 +86,10 @@ impl Session {
         for state in rooms {
             self.take_room(state).await?;
         }
-        if self.rooms.current().is_some() {
+        if self.was_connected {
             self.console.note("connected again").await;
         }
-        self.connected = true;
+        (self.connected, self.was_connected) = (true, true);
         self.presence_is_news = false;
         self.online.clear();
         Ok(())
@@ -206,6 +206,9 @@ impl Session {
             let label = self.label(&head.room_id);
             let object = event_object(&mut self.names, &label, event).await?;
             return self.console.object(&object);
+        }
+        if self.rooms.get(&head.room_id).is_some_and(|view| head.seq <= view.shown) {
+            return Ok(());
         }
         let is_current = self.rooms.is_current(&head.room_id);
         let label = self.label(&head.room_id);
