@@ -1,7 +1,8 @@
-//! `greffe-server check`: verifies a data directory offline. Every row of the journal is hashed again, and every table derived from it is compared with
-//! what the journal says.
+//! `greffe-server check`: verifies a data directory offline. Every row of the journal is hashed again, and people, rooms, memberships, the places of
+//! events, the texts that are withheld, reactions and mentions are compared with what the journal says. Passwords, sessions and read marks are not
+//! in the journal, and cannot be compared.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use diesel::prelude::*;
@@ -9,15 +10,16 @@ use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{BodyState, EventHead, EventKind};
 use serde::Serialize;
 
-use crate::domain::ids::hex;
+use crate::domain::entry::Entry;
+use crate::domain::ids::{RoomId, UserId, hex};
 use crate::domain::state::State;
 use crate::journal::event::{decode, decode_body};
 use crate::journal::tree::{Edge, leaf_hash};
 use crate::journal::verify::check_row;
 use crate::lifecycle::{DATABASE, DataDir, StartError};
 use crate::store::StoreError;
-use crate::store::schema::{room, room_event, user};
-use crate::store::sqlite::load::{identity, rows_from, state};
+use crate::store::schema::{mention, reaction, room, room_event, user};
+use crate::store::sqlite::load::{known_identity, rows_from, state};
 use crate::store::sqlite::{OpenError, open_for_check};
 
 /// Rows that are read at a time.
@@ -69,8 +71,11 @@ impl CheckError {
     /// Whether data was found to be changed, and not just unreadable.
     pub fn is_tampered(&self) -> bool {
         match self {
-            Self::Row { .. } | Self::Derived(_) | Self::Read(_) | Self::Open(OpenError::Damaged { .. }) => true,
-            Self::DataDir(_) | Self::Open(_) => false,
+            Self::Row { .. }
+            | Self::Derived(_)
+            | Self::Read(StoreError::Database(_))
+            | Self::Open(OpenError::Damaged { .. }) => true,
+            Self::DataDir(_) | Self::Open(_) | Self::Read(_) => false,
         }
     }
 }
@@ -122,18 +127,103 @@ impl Rooms {
     }
 }
 
+/// Reactions and mentions, as the journal says.
+#[derive(Default)]
+struct Folds {
+    /// Seqs of the events that added reactions which stand, by message, user and emoji.
+    reactions: HashMap<(RoomId, i64, UserId, String), i64>,
+    /// Whom the current texts of messages mention.
+    mentions: HashMap<(RoomId, i64), Vec<UserId>>,
+}
+
+impl Folds {
+    fn take(&mut self, entry: &Entry) {
+        let (Some(room), Some(actor)) = (entry.draft.room, entry.draft.actor) else {
+            return;
+        };
+        let target = entry.draft.target_seq;
+        let people = |ids: &[String]| ids.iter().filter_map(|id| id.parse().ok()).collect::<Vec<UserId>>();
+        match &entry.draft.content {
+            Content::ReactionAdded(added) => {
+                self.reactions.insert((room, target, actor, added.emoji.clone()), entry.seq);
+            }
+            Content::ReactionRemoved(removed) => {
+                self.reactions.remove(&(room, target, actor, removed.emoji.clone()));
+            }
+            Content::MessagePosted(posted) if !posted.mentioned_user_ids.is_empty() => {
+                self.mentions.insert((room, entry.seq), people(&posted.mentioned_user_ids));
+            }
+            Content::MessageEdited(edited) => {
+                self.mentions.insert((room, target), people(&edited.mentioned_user_ids));
+            }
+            Content::MessageDeleted(_) => {
+                self.mentions.remove(&(room, target));
+            }
+            _ => {}
+        }
+    }
+
+    fn compare(&self, connection: &mut SqliteConnection, state: &State) -> Result<(), CheckError> {
+        let read = |error: diesel::result::Error| CheckError::Read(error.into());
+        let room_no = |id: RoomId| state.room(id).map(|room| room.no);
+        let user_no = |id: UserId| state.user(id).map(|user| user.no);
+        let want: HashSet<_> = self
+            .reactions
+            .iter()
+            .map(|((room, target, user, _), seq)| (room_no(*room), *target, user_no(*user), *seq))
+            .collect();
+        let have: Vec<(i64, i64, i64, i64)> = reaction::table
+            .select((reaction::room, reaction::target, reaction::user, reaction::seq))
+            .load(connection)
+            .map_err(read)?;
+        let have: HashSet<_> = have
+            .into_iter()
+            .map(|(room, target, user, seq)| (Some(room), target, Some(user), seq))
+            .collect();
+        if want != have {
+            return Err(CheckError::Derived(
+                "other reactions stand than were added and not taken back".into(),
+            ));
+        }
+        let want: HashSet<_> = self
+            .mentions
+            .iter()
+            .flat_map(|((room, seq), users)| users.iter().map(|user| (user_no(*user), room_no(*room), *seq)))
+            .collect();
+        let have: Vec<(i64, i64, i64)> = mention::table.load(connection).map_err(read)?;
+        let have: HashSet<_> = have
+            .into_iter()
+            .map(|(user, room, seq)| (Some(user), Some(room), seq))
+            .collect();
+        if want != have {
+            return Err(CheckError::Derived(
+                "others are mentioned than the current texts mention".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// Verifies the data directory at `path`.
 pub fn check(path: &Path) -> Result<Report, CheckError> {
+    if !path.join(DATABASE).exists() {
+        return Err(OpenError::Missing {
+            path: path.join(DATABASE),
+        }
+        .into());
+    }
     let data_dir = DataDir::lock_existing(path)?;
     let mut connection = open_for_check(&data_dir.path().join(DATABASE))?;
-    let identity = identity(&mut connection)?;
+    let missing = || CheckError::Derived("the journal's head is missing".into());
+    let identity = known_identity(&mut connection)?.ok_or_else(missing)?;
     let (stored, stored_head) = state(&mut connection)?;
 
     let mut edge = Edge::default();
     let mut rooms = Rooms::default();
     let mut folded = State::default();
+    let mut folds = Folds::default();
     let (mut next, mut erased, mut time) = (0, 0, i64::MIN);
-    let mut salts = std::collections::HashSet::new();
+    let mut salts = HashSet::new();
     loop {
         let rows = rows_from(&mut connection, next, CHUNK)?;
         if rows.is_empty() {
@@ -169,20 +259,29 @@ pub fn check(path: &Path) -> Result<Report, CheckError> {
                         return Err(wrong("it is the first row of another journal".into()));
                     }
                     folded.apply(&entry);
+                    folds.take(&entry);
                 }
             }
             next += 1;
         }
     }
     if stored_head.edge != edge {
-        let (have, want) = (edge.size(), stored_head.edge.size());
+        let why = if edge.size() == stored_head.edge.size() {
+            "has another edge"
+        } else {
+            "has another size"
+        };
         return Err(CheckError::Derived(format!(
-            "the tree of {have} rows is not the stored one, which is of {want}"
+            "the stored tree {why} than that of the {} rows",
+            edge.size()
         )));
     }
     // An erased body may have held a name; then the tables cannot be told from the journal alone.
     if erased == 0 && !folded.has_same_record(&stored) {
         return Err(CheckError::Derived("people, rooms or memberships differ".into()));
+    }
+    if erased == 0 {
+        folds.compare(&mut connection, &folded)?;
     }
     texts(&mut connection, &rooms)?;
     Ok(Report {

@@ -25,6 +25,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use crate::config::{Config, InvitationCodes};
 use crate::domain::error::Error;
 use crate::domain::ids::{RoomId, UserId};
+use crate::domain::rate::Rate;
 use crate::journal::View;
 use crate::journal::writer::Journal;
 use crate::limiter::LoginLimiter;
@@ -55,6 +56,8 @@ pub struct App {
     pub invitations: InvitationCodes,
     /// How often one may say that one types.
     pub typing: DefaultKeyedRateLimiter<(UserId, RoomId)>,
+    /// How often one may say how far one has read.
+    pub marking: Rate,
     /// Calls that were refused before they cost anything, by cause, since the last row about them.
     pub refusals: Refusals,
 }
@@ -69,6 +72,11 @@ impl App {
     pub fn typing_limiter() -> DefaultKeyedRateLimiter<(UserId, RoomId)> {
         let quota = Quota::with_period(Duration::from_millis(250)).expect("the period is not zero");
         RateLimiter::keyed(quota.allow_burst(std::num::NonZeroU32::new(4).expect("four is not zero")))
+    }
+
+    /// Makes the limit on read marks: each is a write, and nobody reads faster than that.
+    pub fn marking_limiter() -> Rate {
+        Rate::new(20, 100)
     }
 
     /// The size of a page that a request asks for.

@@ -22,6 +22,8 @@ pub struct Committed {
     pub entry: Entry,
     /// Its bytes as an element of a list of events: tag, length, event. Encoded once, sent to everyone.
     pub element: Bytes,
+    /// Of an edit, the same without its body: for members who may not see the message that it edits.
+    pub bare: Option<Bytes>,
 }
 
 /// Who is told of events once they are on disk, on the writer's thread, in the order of their indices.

@@ -25,8 +25,9 @@ use crate::domain::decide::Rules;
 use crate::domain::ids::SessionId;
 use crate::domain::rate::Rate;
 use crate::domain::state::State;
-use crate::edge::{Edge, EdgeError};
+use crate::edge::{Certificates, Edge, EdgeError};
 use crate::grpc::{App, RefuseLayer, Services, server_info::VERSION};
+use crate::journal::tree::{Edge as TreeEdge, leaf_hash};
 use crate::journal::verify::check_row;
 use crate::journal::writer::{Journal, Writer, WriterError};
 use crate::journal::{Committed, Publish, View};
@@ -138,6 +139,10 @@ impl Server {
     /// Locks the data directory, opens and checks the journal, and listens; connections are served by [`Server::run`].
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let data_dir = DataDir::lock(&config.data_dir)?;
+        // What the configuration may have wrong is found before a journal is made.
+        let invitations = config.registration.codes()?;
+        let edge = Edge::bind(&config)?;
+        let local_addr = edge.local_addr();
         let opened = open(&data_dir.path().join(DATABASE), READERS)?;
         let mut appender = opened.appender;
         let reader: Arc<dyn Reader> = Arc::new(opened.reader);
@@ -171,8 +176,6 @@ impl Server {
             tracing::info!(journal.id = identity.journal_id, "A new journal begins");
         }
 
-        let edge = Edge::bind(&config)?;
-        let local_addr = edge.local_addr();
         let metrics = match config.metrics_listen {
             Some(address) => Some(Metrics::install()?.bind(address).await?),
             None => None,
@@ -210,8 +213,9 @@ impl Server {
                 Duration::from_millis(limits.password_wait_ms),
             ),
             logins: LoginLimiter::new(limits.failed_logins_per_address, limits.failed_logins_per_account),
-            invitations: config.registration.codes()?,
+            invitations,
             typing: App::typing_limiter(),
+            marking: App::marking_limiter(),
             refusals: crate::grpc::Refusals::default(),
             config,
             identity,
@@ -234,6 +238,11 @@ impl Server {
     /// The address on which it listens, with the port that the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The certificate in use, if connections are encrypted.
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.edge.certificates()
     }
 
     /// Serves until `shutdown` is ready, then tells everyone, waits for them to go, and writes what has queued up.
@@ -272,7 +281,21 @@ impl Server {
             }
         }
 
-        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        for service in [
+            "",
+            "ServerService",
+            "AuthService",
+            "UserService",
+            "RoomService",
+            "ChatService",
+        ] {
+            let name = if service.is_empty() {
+                String::new()
+            } else {
+                format!("greffe.v1.{service}")
+            };
+            health.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
+        }
         app.feed.stop();
         stop.cancel();
         if tokio::time::timeout(drain.saturating_sub(CUT_BEFORE), &mut serving)
@@ -307,11 +330,7 @@ fn writer_outcome(outcome: Result<Result<(), WriterError>, oneshot::error::RecvE
 }
 
 /// Whether the newest rows are what was written, and whether the tree ends with them.
-fn check_newest(
-    appender: &mut SqliteAppender,
-    state: &State,
-    edge: &crate::journal::tree::Edge,
-) -> Result<(), StartError> {
+fn check_newest(appender: &mut SqliteAppender, state: &State, edge: &TreeEdge) -> Result<(), StartError> {
     let rows = appender.newest_rows(CHECKED_ROWS)?;
     let first = state.size - i64::try_from(rows.len()).unwrap_or(i64::MAX);
     if first < 0 || (first > 0 && rows.len() < usize::try_from(CHECKED_ROWS).unwrap_or(usize::MAX)) {
@@ -320,17 +339,17 @@ fn check_newest(
             state.size
         )));
     }
-    let mut whole = crate::journal::tree::Edge::default();
+    let mut leaves = Vec::with_capacity(rows.len());
     for (want, row) in (first..).zip(&rows) {
         if row.index != want {
             return Err(StartError::Changed(format!("row {want} is missing")));
         }
         check_row(row.index, &row.head, row.body.as_deref(), &row.leaf)
             .map_err(|why| StartError::Changed(format!("row {want}: {why}")))?;
-        whole.push(crate::journal::tree::leaf_hash(&row.head));
+        leaves.push(leaf_hash(&row.head));
     }
-    if first == 0 && whole != *edge {
-        return Err(StartError::Changed("its tree is not the stored one".into()));
+    if !edge.ends_with(&leaves) {
+        return Err(StartError::Changed("its tree does not end with its newest rows".into()));
     }
     Ok(())
 }

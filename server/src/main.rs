@@ -59,7 +59,7 @@ fn run_check(loaded: &Loaded, json: bool) -> ExitCode {
     match check(&loaded.config.data_dir) {
         Ok(report) if json => print(&serde_json::to_string(&report).expect("a report is plain data")),
         Ok(report) => print(&format!(
-            "size  {}\nroot  {}\nepoch {}\nThe journal and everything derived from it are in order.",
+            "size  {}\nroot  {}\nepoch {}\nThe journal, and what can be derived from it, are in order.",
             report.size, report.root, report.epoch
         )),
         Err(error) => {
@@ -81,6 +81,19 @@ async fn run(loaded: Loaded) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
     let server = Server::bind(loaded.config).await?;
+    let mut hangup = signal(SignalKind::hangup()).context("signals cannot be received")?;
+    let certificates = server.certificates();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match certificates.as_ref().map(|certificates| certificates.reload()) {
+                None => tracing::info!("There is no certificate to read again"),
+                Some(Ok(())) => tracing::info!("The certificate was read again"),
+                Some(Err(error)) => {
+                    tracing::error!(%error, "The certificate was not read again; the one from before stays");
+                }
+            }
+        }
+    });
     print(&format!("ready grpc={}", server.local_addr()));
     let outcome = server
         .run(async move {

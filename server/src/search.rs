@@ -82,11 +82,7 @@ impl Search {
         let first_seqs: HashMap<i64, i64> = rooms.into_iter().collect();
         let (hits, next) = self
             .reader
-            .run(move |connection| {
-                find(connection, &query, before, size, |hit| {
-                    first_seqs.get(&hit.room).is_some_and(|first| hit.seq >= *first)
-                })
-            })
+            .run(move |connection| find(connection, &query, &first_seqs, before, size))
             .await?;
         Ok(Found { hits, next })
     }
@@ -158,7 +154,7 @@ mod tests {
     async fn seqs(reader: &SqliteReader, query: &str) -> Vec<i64> {
         let query = match_all(query).unwrap();
         let (hits, _) = reader
-            .run(move |connection| find(connection, &query, i64::MAX, 10, |_| true))
+            .run(move |connection| find(connection, &query, &HashMap::from([(1, 1)]), i64::MAX, 10))
             .await
             .unwrap();
         hits.into_iter().map(|hit| hit.seq).collect()

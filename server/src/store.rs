@@ -136,6 +136,9 @@ pub trait Appender: Send + 'static {
     fn commit(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Ends a batch that is not to be written.
     fn roll_back(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Does what is due after some commits, such as moving what is in a log into the main file, outside a batch and after everybody was
+    /// answered. [`StoreError::Io`] leaves it unknown what is on the disk, as after a commit.
+    fn tend(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Reads the whole state, outside a batch.
     fn load(&mut self) -> impl Future<Output = Result<(State, Head), StoreError>> + Send;
     /// Moves what was committed into the main file, before the connection is closed.
@@ -164,6 +167,8 @@ pub struct RoomEvent {
     pub body: Option<Bytes>,
     /// Whether members may see the body.
     pub currency: Currency,
+    /// Of an edit: the seq of the message that it edits.
+    pub edits: Option<i64>,
 }
 
 /// A message of a room, as stored.

@@ -31,6 +31,8 @@ const OF_THE_CLIENT: &[&str] = &[
     "GREFFE_CONFIG_DIR",
     "GREFFE_TOKEN",
     "GREFFE_TOKEN_FILE",
+    "GREFFE_CA",
+    "GREFFE_INVITATION",
 ];
 
 /// What Kubernetes and Docker set in every container beside a service that is called `greffe`.

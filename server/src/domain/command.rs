@@ -156,7 +156,10 @@ impl Command {
                     }
                     Change::React { room, seq, .. } | Change::Unreact { room, seq, .. } => {
                         needs.messages.extend(room_no(*room).map(|no| (*room, no, *seq)));
-                        needs.reactions.extend(room_no(*room).map(|no| (*room, no, *seq)));
+                        let numbers = room_no(*room).zip(user_no(caller.user));
+                        needs
+                            .reactions
+                            .extend(numbers.map(|(no, user)| (*room, no, *seq, caller.user, user)));
                     }
                     Change::OpenDirect { user } => {
                         needs.rows.extend(state.direct(caller.user, *user).map(|room| room.no));

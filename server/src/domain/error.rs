@@ -143,6 +143,9 @@ pub enum Error {
     /// The commit failed in a way that does not tell whether it happened.
     #[error("it is unknown whether this was stored; repeat with the same request_id")]
     OutcomeUnknown,
+    /// The journal could not be read.
+    #[error("the server could not read its journal; come back in a moment")]
+    Unreadable,
     /// The disk is full.
     #[error("the server's disk is full; nothing was stored")]
     DiskFull,

@@ -17,14 +17,29 @@ pub struct Needs {
     pub requests: Vec<RequestKey>,
     /// Messages, by room, number of the room, and seq.
     pub messages: Vec<(RoomId, i64, i64)>,
-    /// Reactions to a message, by room, number of the room, and seq.
-    pub reactions: Vec<(RoomId, i64, i64)>,
+    /// Someone's reactions to a message, by room, number of the room, seq, user and number of the user.
+    pub reactions: Vec<(RoomId, i64, i64, UserId, i64)>,
     /// Password hashes, by user and number of the user.
     pub passwords: Vec<(UserId, i64)>,
     /// Read marks, by user, number of the user, room and number of the room.
     pub read_marks: Vec<(UserId, i64, RoomId, i64)>,
     /// Rows of the journal.
     pub rows: Vec<i64>,
+}
+
+impl Needs {
+    /// Leaves each thing to be read once, however many commands of a batch need it.
+    pub fn dedup(&mut self) {
+        fn once<T: Ord>(things: &mut Vec<T>) {
+            things.sort_unstable();
+            things.dedup();
+        }
+        once(&mut self.messages);
+        once(&mut self.reactions);
+        once(&mut self.passwords);
+        once(&mut self.read_marks);
+        once(&mut self.rows);
+    }
 }
 
 /// A row of the journal, as far as a repeated answer needs it.
@@ -63,8 +78,6 @@ pub struct MessageFact {
 /// A reaction that stands.
 #[derive(Debug, Clone)]
 pub struct ReactionFact {
-    /// Who reacted.
-    pub user: UserId,
     /// Seq of the event that added it.
     pub seq: i64,
     /// With what.
@@ -78,8 +91,10 @@ pub struct Facts {
     pub requests: HashMap<RequestKey, Answered>,
     /// Messages that exist.
     pub messages: HashMap<(RoomId, i64), MessageFact>,
-    /// Reactions to messages.
-    pub reactions: HashMap<(RoomId, i64), Vec<ReactionFact>>,
+    /// Reactions to messages, by who reacted.
+    pub reactions: HashMap<(RoomId, i64, UserId), Vec<ReactionFact>>,
+    /// How many reactions messages have.
+    pub reaction_counts: HashMap<(RoomId, i64), usize>,
     /// Password hashes.
     pub passwords: HashMap<UserId, String>,
     /// Read marks.
@@ -111,17 +126,22 @@ impl Facts {
                 }
                 Content::ReactionAdded(added) => {
                     let reaction = ReactionFact {
-                        user: actor,
                         seq: entry.seq,
                         emoji: added.emoji.clone(),
                     };
-                    self.reactions.entry(target).or_default().push(reaction);
+                    self.reactions
+                        .entry((room, draft.target_seq, actor))
+                        .or_default()
+                        .push(reaction);
+                    *self.reaction_counts.entry(target).or_default() += 1;
                 }
                 Content::ReactionRemoved(_) => {
-                    if let (Some(reactions), Some(Aside::TakesBack(seq))) =
-                        (self.reactions.get_mut(&target), &draft.aside)
-                    {
-                        reactions.retain(|reaction| reaction.seq != *seq);
+                    let own = self.reactions.get_mut(&(room, draft.target_seq, actor));
+                    if let (Some(own), Some(Aside::TakesBack(seq))) = (own, &draft.aside) {
+                        own.retain(|reaction| reaction.seq != *seq);
+                    }
+                    if let Some(count) = self.reaction_counts.get_mut(&target) {
+                        *count = count.saturating_sub(1);
                     }
                 }
                 Content::RoomCreated(created) if created.kind() == RoomKind::Direct => {

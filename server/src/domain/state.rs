@@ -106,7 +106,7 @@ pub struct Room {
     pub archived: Option<Micros>,
     /// Its newest event.
     pub head_seq: i64,
-    /// The two people of a direct room.
+    /// The two people of a direct room; the first one opened it.
     pub direct: Option<(UserId, UserId)>,
     /// Who is or was in it. Empty for `general`, where everyone is.
     pub members: HashMap<UserId, Member>,
@@ -291,9 +291,19 @@ impl State {
         })
     }
 
-    /// How many rooms a user is in or invited to, without `general`.
+    /// How many rooms a user has entered by themselves: `general` and direct rooms that others opened do not count.
     pub fn room_count_of(&self, user: UserId) -> usize {
-        self.rooms_of.get(&user).map_or(0, BTreeSet::len)
+        let entered = |room: &Room, member: Member| match (room.kind, room.direct) {
+            (RoomKind::General, _) => false,
+            (_, Some((opener, _))) => opener == user,
+            _ => member.role.is_in(),
+        };
+        self.rooms_of(user).filter(|(room, member)| entered(room, *member)).count()
+    }
+
+    /// How many invitations wait for a user.
+    pub fn invitation_count_of(&self, user: UserId) -> usize {
+        self.rooms_of(user).filter(|(_, member)| member.role == Role::Invited).count()
     }
 
     /// A session that has not ended.

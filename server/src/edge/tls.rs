@@ -87,16 +87,16 @@ impl Certificates {
         Ok(())
     }
 
-    /// SHA-256 of the certificate, as `openssl x509 -fingerprint -sha256` writes it: `AB:CD:…`.
+    /// SHA-256 of the certificate, as the client shows and pins it: `sha256:` and 64 hex digits.
     pub fn fingerprint(&self) -> String {
         let current = self.current();
         let hash = current
             .cert
             .first()
             .map(|cert| ::ring::digest::digest(&::ring::digest::SHA256, cert));
-        let mut text = String::new();
+        let mut text = "sha256:".to_owned();
         for byte in hash.iter().flat_map(AsRef::as_ref) {
-            _ = write!(text, "{}{byte:02X}", if text.is_empty() { "" } else { ":" });
+            _ = write!(text, "{byte:02x}");
         }
         text
     }
@@ -208,7 +208,7 @@ mod tests {
     fn the_servers_own_certificate_stays_the_same() {
         let directory = tempfile::tempdir().unwrap();
         let fingerprint = self_signed(directory.path()).fingerprint();
-        assert_eq!(fingerprint.len(), 32 * 3 - 1);
+        assert_eq!(fingerprint.len(), "sha256:".len() + 64);
         assert_eq!(self_signed(directory.path()).fingerprint(), fingerprint);
         let other = tempfile::tempdir().unwrap();
         assert_ne!(self_signed(other.path()).fingerprint(), fingerprint);

@@ -1,6 +1,7 @@
 //! Who calls: from the token in the metadata, and the address.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tonic::Request;
 use tonic::metadata::MetadataMap;
@@ -12,8 +13,13 @@ use crate::domain::command::{Command, token_hash};
 use crate::domain::error::Error;
 use crate::edge::{Peer, forwarded_for};
 
-/// How old the note of a session's last use may be before it is renewed.
-const NOTE_AFTER: i64 = 60 * SECOND;
+/// How old the note of a session's last use may become before it is renewed, at most.
+const NOTE_AFTER: Duration = Duration::from_secs(60);
+
+/// How old the note of a session's last use may become before it is renewed: never so old that a session in use seems idle.
+pub(super) fn note_after(app: &App) -> Duration {
+    NOTE_AFTER.min(Duration::from_secs(app.config.limits.session_idle_seconds) / 4)
+}
 
 /// The connection that a request came on.
 pub(super) fn peer<T>(request: &Request<T>) -> Result<&Peer, Error> {
@@ -32,12 +38,13 @@ pub(super) fn caller<T>(app: &App, request: &Request<T>) -> Result<Caller, Error
     let hash = token_hash(token).ok_or(Error::SessionEnded)?;
     let address = address(app, request)?;
     let limits = &app.config.limits;
+    let note_after = i64::try_from(note_after(app).as_micros()).unwrap_or(i64::MAX);
     let now = now();
     let found = app.view().read(|state| {
         let session = state.session_of_token(hash)?;
         let too_old = seconds(limits.session_seconds).is_some_and(|age| now - session.created >= age);
         let unused = seconds(limits.session_idle_seconds).is_some_and(|idle| now - session.used >= idle);
-        let worth_noting = session.address != Some(address.ip()) || now - session.used > NOTE_AFTER;
+        let worth_noting = session.address != Some(address.ip()) || now - session.used > note_after;
         (!too_old && !unused).then_some((
             Caller {
                 user: session.user,

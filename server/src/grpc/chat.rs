@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
@@ -11,8 +11,8 @@ use greffe_api::v1::chat_request::Action;
 use greffe_api::v1::frame::Kind;
 use greffe_api::v1::send_result;
 use greffe_api::v1::{
-    CaughtUp, ChatRequest, EndReason, Ended, Heartbeat, Hello, MarkReadRequest, Presence, ReadMark, Reset, ResetCause,
-    RoomGone, RoomGoneReason, RoomState, SendResult, Started, SubscribeRequest, Typing, UserPresence,
+    CaughtUp, ChatRequest, Draining, EndReason, Ended, Heartbeat, Hello, MarkReadRequest, Presence, ReadMark, Reset,
+    ResetCause, RoomGone, RoomGoneReason, RoomState, SendResult, Started, SubscribeRequest, Typing, UserPresence,
 };
 use prost::Message as _;
 use prost_types::Duration as ProtoDuration;
@@ -52,9 +52,11 @@ pub(super) type Frames = BoxStream<'static, Result<Encoded, Status>>;
 /// Opens `Subscribe`.
 pub(super) fn subscribe(app: Arc<App>, request: Request<SubscribeRequest>) -> Result<Frames, Status> {
     let owner = owner(&app, &request)?;
-    let hello = request.into_inner().hello.ok_or(Error::HelloExpected)?;
-    let live = Live::open(app, owner, &hello)?;
-    Ok(live.into_frames())
+    let hello = request.into_inner().hello.ok_or(Error::HelloExpected);
+    Ok(match hello.and_then(|hello| Live::open(app, owner, &hello)) {
+        Ok(live) => live.into_frames(),
+        Err(error) => refused(error.into()),
+    })
 }
 
 /// Opens `Chat`. The answer's headers go out at once; the first frame waits for `Hello`.
@@ -89,8 +91,13 @@ pub(super) fn chat(app: Arc<App>, request: Request<Streaming<ChatRequest>>) -> R
 
 /// The frames of a stream that is refused before it began.
 fn refused(status: Status) -> Frames {
+    let reason = match status.code() {
+        Code::InvalidArgument | Code::FailedPrecondition => EndReason::ProtocolError,
+        Code::Unavailable => EndReason::ServerStopping,
+        _ => EndReason::Refused,
+    };
     let ended = Ended {
-        reason: EndReason::ProtocolError.into(),
+        reason: reason.into(),
         message: status.message().into(),
         reconnect_after: None,
     };
@@ -126,8 +133,8 @@ struct Live {
     app: Arc<App>,
     caller: Caller,
     stream: LiveStream,
-    /// Frames that go before anything else.
-    opening: VecDeque<Encoded>,
+    /// Frames that go before anything else: those that begin the stream, and the last one.
+    waiting: VecDeque<Encoded>,
     /// My rooms, until `Started` is sent.
     rooms: Option<Vec<RoomId>>,
     resets: Vec<Reset>,
@@ -137,6 +144,8 @@ struct Live {
     /// The status that follows the last frame.
     status: Option<Status>,
     over: bool,
+    /// When the session's use was last noted.
+    noted: Instant,
 }
 
 /// What `Hello` leads to.
@@ -163,10 +172,12 @@ fn plan(state: &State, user: UserId, hello: &Hello, epoch: &str) -> (Vec<Start>,
     let mut served = HashSet::new();
     for (room, member) in state.rooms_of(user) {
         plan.rooms.push(room.id);
+        let id = room.id.to_string();
         if !member.role.is_in() {
+            // `Started` says that it is an invitation.
+            served.insert(id);
             continue;
         }
-        let id = room.id.to_string();
         let position = positions.get(id.as_str()).copied();
         // Before the first event that they may read there is nothing to miss.
         let nothing = member.first_seq - 1;
@@ -193,7 +204,11 @@ fn plan(state: &State, user: UserId, hello: &Hello, epoch: &str) -> (Vec<Start>,
         } else {
             asked.unwrap_or(room.head_seq).min(room.head_seq)
         };
-        starts.push(Start { room: room.id, after });
+        starts.push(Start {
+            room: room.id,
+            after,
+            first_seq: member.first_seq,
+        });
         served.insert(id);
     }
     for position in hello.positions.iter().filter(|position| !served.contains(&position.room_id)) {
@@ -254,7 +269,7 @@ impl Live {
             app,
             caller,
             stream,
-            opening: VecDeque::new(),
+            waiting: VecDeque::new(),
             rooms: Some(rooms),
             resets,
             gone,
@@ -262,6 +277,7 @@ impl Live {
             fault: Arc::default(),
             status: None,
             over: false,
+            noted: Instant::now(),
         };
         Ok(live)
     }
@@ -279,22 +295,24 @@ impl Live {
         if self.over {
             return None;
         }
+        if let Some(rooms) = self.rooms.take()
+            && let Err(error) = self.start(&rooms).await
+        {
+            tracing::warn!(%error, "A stream could not read the journal");
+            return Some(Ok(self.end_with(EndReason::ServerError, Error::Unreadable.into())));
+        }
+        if let Some(frame) = self.waiting.pop_front() {
+            return Some(Ok(frame));
+        }
         if let Some(status) = self.status.take() {
             self.over = true;
             return Some(Err(status));
         }
-        if let Some(rooms) = self.rooms.take()
-            && let Err(error) = self.start(&rooms).await
-        {
-            return Some(Ok(self.end_with(EndReason::ServerError, error.into())));
-        }
-        if let Some(frame) = self.opening.pop_front() {
-            return Some(Ok(frame));
-        }
+        self.note_use();
         loop {
-            let heartbeat = Duration::from_secs(self.app.config.limits.heartbeat_seconds);
+            let heartbeat =
+                Duration::from_secs(self.app.config.limits.heartbeat_seconds).min(auth::note_after(&self.app));
             let Ok(delivery) = tokio::time::timeout(heartbeat, self.stream.next()).await else {
-                self.note_use();
                 return Some(Ok(frames::frame(Kind::Heartbeat(Heartbeat {
                     time: Some(timestamp(clock::now())),
                 }))));
@@ -305,17 +323,13 @@ impl Live {
         }
     }
 
-    /// An open stream is use of its session.
-    fn note_use(&self) {
-        let used = self
-            .app
-            .view()
-            .read(|state| state.session(self.caller.session).map(|session| session.used));
-        if used.is_some_and(|used| clock::now() - used > 60 * clock::SECOND) {
-            self.app.journal.note(Command::Use {
-                session: self.caller.session,
-                from: self.caller.address,
-            });
+    /// An open stream is use of its session, whether it is quiet or not.
+    fn note_use(&mut self) {
+        let after = auth::note_after(&self.app);
+        if self.noted.elapsed() >= after {
+            self.noted = Instant::now();
+            let Caller { session, address, .. } = self.caller;
+            self.app.journal.note(Command::Use { session, from: address });
         }
     }
 
@@ -343,15 +357,15 @@ impl Live {
                 alerts: Vec::new(),
                 more: number + 1 < count,
             };
-            self.opening.push_back(frames::frame(Kind::Started(started)));
+            self.waiting.push_back(frames::frame(Kind::Started(started)));
         }
-        self.opening
+        self.waiting
             .extend(self.resets.drain(..).map(|reset| frames::frame(Kind::Reset(reset))));
-        self.opening
+        self.waiting
             .extend(self.gone.drain(..).map(|gone| frames::frame(Kind::RoomGone(gone))));
         let present = self.present();
         for users in present.chunks(PRESENCE_AT_ONCE) {
-            self.opening
+            self.waiting
                 .push_back(frames::frame(Kind::Presence(Presence { users: users.to_vec() })));
         }
         Ok(())
@@ -398,7 +412,10 @@ impl Live {
             Delivery::CaughtUp => Kind::CaughtUp(CaughtUp {}),
             Delivery::State(room) => match self.app.room_states(self.caller.user, &[room]).await {
                 Ok(mut states) => Kind::RoomState(states.pop()?),
-                Err(error) => return Some(self.end_with(EndReason::ServerError, error.into())),
+                Err(error) => {
+                    tracing::warn!(%error, "A stream could not read the journal");
+                    return Some(self.end_with(EndReason::ServerError, Error::Unreadable.into()));
+                }
             },
             Delivery::Gone(room, why) => {
                 let (reason, message) = match why {
@@ -439,13 +456,19 @@ impl Live {
             return self.end_with(EndReason::ProtocolError, status);
         }
         let (reason, status): (EndReason, Status) = match why {
-            Ending::Stopping => (EndReason::ServerStopping, Error::Stopping.into()),
+            Ending::Stopping => {
+                let ended = self.end_with(EndReason::ServerStopping, Error::Stopping.into());
+                self.waiting.push_back(ended);
+                return frames::frame(Kind::Draining(Draining {
+                    reconnect_after: Some(COME_BACK),
+                }));
+            }
             Ending::SlowReader => (EndReason::SlowReader, Error::SlowReader.into()),
             Ending::LoggedOut => (EndReason::LoggedOut, Error::SessionEnded.into()),
             Ending::Revoked => (EndReason::Revoked, Error::SessionEnded.into()),
             Ending::PasswordChanged => (EndReason::PasswordChanged, Error::SessionEnded.into()),
             Ending::Expired => (EndReason::Expired, Error::SessionEnded.into()),
-            Ending::ServerError => (EndReason::ServerError, Error::OutcomeUnknown.into()),
+            Ending::ServerError => (EndReason::ServerError, Error::Unreadable.into()),
         };
         self.end_with(reason, status)
     }
@@ -484,7 +507,9 @@ impl Inbound {
                 Ok(Some(ChatRequest {
                     action: Some(Action::Hello(_)),
                 })) => break Error::HelloExpected.into(),
-                Ok(Some(ChatRequest { action: Some(action) })) => self.act(action),
+                // What comes after the stream was ended is read, so that the connection lives, and not done.
+                Ok(Some(ChatRequest { action: Some(action) })) if !self.mailbox.has_ended() => self.act(action),
+                Ok(Some(ChatRequest { action: Some(_) })) => {}
                 Ok(Some(ChatRequest { action: None })) => {
                     break Error::Malformed("a frame must have an action that this server knows".into()).into();
                 }
@@ -558,7 +583,11 @@ impl Inbound {
     }
 
     fn mark_read(&self, request: &MarkReadRequest) {
-        let room = match convert::room_id(&request.room_id) {
+        let room = match self
+            .app
+            .check_marking(&self.caller)
+            .and_then(|()| convert::room_id(&request.room_id))
+        {
             Ok(room) => room,
             Err(error) => return self.refuse(String::new(), &error),
         };

@@ -1,5 +1,6 @@
 //! `ChatService`: its calls. Its streams are in `chat.rs`; both read what members ask by `action.rs`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -22,10 +23,10 @@ use super::{App, Services, action, chat, convert};
 use crate::domain::caller::Caller;
 use crate::domain::command::{Change, Command, Outcome};
 use crate::domain::error::Error;
+use crate::domain::ids::RoomId;
 use crate::domain::permissions;
-use crate::domain::state::State;
 use crate::live::stream::elements;
-use crate::search::{Found, Hit};
+use crate::search::Found;
 use crate::store::{Place, Range};
 
 /// Bytes at which a page ends.
@@ -74,10 +75,18 @@ impl App {
         Ok(())
     }
 
+    /// Refuses who marks more often than anyone reads.
+    pub(super) fn check_marking(&self, caller: &Caller) -> Result<(), Error> {
+        self.marking
+            .check(caller.user)
+            .map_err(|retry_after| Error::RateLimited { retry_after })
+    }
+
     async fn mark_read(&self, request: Request<MarkReadRequest>) -> Result<MarkReadResponse, Error> {
         let caller = caller(self, &request)?;
         let request = request.into_inner();
         let room = convert::room_id(&request.room_id)?;
+        self.check_marking(&caller)?;
         match self
             .journal
             .append(Command::MarkRead {
@@ -161,7 +170,7 @@ impl App {
             epoch: self.identity.epoch.clone(),
         };
         // The events are field 1 of the response: their bytes, then the rest of it, are the whole message.
-        let mut bytes = BytesMut::from(elements(&events));
+        let mut bytes = BytesMut::from(elements(&events, first_seq));
         bytes.extend_from_slice(&rest.encode_to_vec());
         Ok(Encoded(bytes.freeze()))
     }
@@ -223,10 +232,21 @@ impl App {
         })?;
         let Found { hits, next } = self.search.find(&request.query, rooms, before, size).await?;
         // The index may be a moment behind. What it found is read again, and shown only if the text that matched is still the current one.
-        let places: Vec<Place> = self
-            .view()
-            .read(|state| hits.iter().filter_map(|hit| readable(state, &caller, hit)).collect());
-        let found = self.reader.messages_at(places).await?;
+        let mine: HashMap<i64, (RoomId, i64)> = self.view().read(|state| {
+            let rooms = state.rooms_of(caller.user).filter(|(_, member)| member.role.is_in());
+            rooms.map(|(room, member)| (room.no, (room.id, member.first_seq))).collect()
+        });
+        let places = hits.iter().filter_map(|hit| {
+            let (room, first_seq) = mine.get(&hit.room)?;
+            let place = Place {
+                room: *room,
+                room_no: hit.room,
+                seq: hit.seq,
+                current: hit.current,
+            };
+            (hit.seq >= *first_seq).then_some(place)
+        });
+        let found = self.reader.messages_at(places.collect()).await?;
         let mut messages: Vec<_> = found.iter().filter_map(convert::message).collect();
         // The caller may have been put out of a room meanwhile.
         self.view().read(|state| {
@@ -245,18 +265,6 @@ impl App {
             next_page_token,
         })
     }
-}
-
-/// The place of a message that was found, if the caller may read it.
-fn readable(state: &State, caller: &Caller, hit: &Hit) -> Option<Place> {
-    let (room, member) = state.rooms_of(caller.user).find(|(room, _)| room.no == hit.room)?;
-    let place = Place {
-        room: room.id,
-        room_no: room.no,
-        seq: hit.seq,
-        current: hit.current,
-    };
-    (member.role.is_in() && hit.seq >= member.first_seq).then_some(place)
 }
 
 #[tonic::async_trait]

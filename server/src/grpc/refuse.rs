@@ -81,6 +81,8 @@ fn reworded(response: Response<Body>, limit: usize) -> Response<Body> {
     let code = headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
     match code {
         Some(Code::OutOfRange) => Status::from(Error::TooLarge { limit }).into_http(),
+        // What is no gRPC message at all. Our own INTERNAL carries a reason, and was let through above.
+        Some(Code::Internal) => Status::from(Error::Malformed("it is no complete gRPC message".into())).into_http(),
         Some(Code::Unimplemented) => Status::from(Error::UnknownMethod).into_http(),
         _ => response,
     }

@@ -73,6 +73,7 @@ fn face(error: &Error) -> Face {
         Error::SlowReader => (Code::ResourceExhausted, Reason::SlowReader),
         Error::Stopping => (Code::Unavailable, Reason::ServerStopping),
         Error::OutcomeUnknown => (Code::Unavailable, Reason::OutcomeUnknown),
+        Error::Unreadable => (Code::Unavailable, Reason::JournalUnreadable),
         Error::DiskFull => (Code::ResourceExhausted, Reason::DiskFull),
         Error::Internal => (Code::Internal, Reason::Internal),
     };

@@ -100,6 +100,13 @@ pub fn put_element(out: &mut BytesMut, head: &[u8], body: Option<&[u8]>, state: 
     }
 }
 
+/// The head alone of an edit, for members who may not see the message, as an element of a list of events.
+pub fn withheld(head: &[u8]) -> Bytes {
+    let mut out = BytesMut::new();
+    put_element(&mut out, head, None, BodyState::Withheld);
+    out.freeze()
+}
+
 /// An event with its body, as an element of a list of events.
 pub fn element(head: &[u8], body: &[u8]) -> Bytes {
     let mut out = BytesMut::new();

@@ -53,6 +53,25 @@ impl Edge {
         self.size
     }
 
+    /// Whether the newest leaves are those given. Older full subtrees than they make up are taken on trust: they would have to be hashed whole.
+    pub fn ends_with(&self, newest: &[Hash]) -> bool {
+        let mut rest = newest;
+        let mut sizes = (0..u64::BITS).filter(|bit| self.size >> bit & 1 == 1).map(|bit| 1_u64 << bit);
+        let mut roots = self.roots.iter().rev();
+        while let (Some(size), Some(root)) = (sizes.next(), roots.next()) {
+            let Some(cut) = usize::try_from(size).ok().and_then(|size| rest.len().checked_sub(size)) else {
+                return true;
+            };
+            let mut subtree = Self::default();
+            rest[cut..].iter().for_each(|leaf| subtree.push(*leaf));
+            if subtree.roots != [*root] {
+                return false;
+            }
+            rest = &rest[..cut];
+        }
+        rest.is_empty()
+    }
+
     /// Appends a leaf.
     pub fn push(&mut self, leaf: Hash) {
         let mut root = leaf;
@@ -113,6 +132,24 @@ mod tests {
         fn any_bytes_can_be_tried_as_an_edge(size: u64, bytes: Vec<u8>) {
             let _ = Edge::from_bytes(size, &bytes);
         }
+    }
+
+    #[test]
+    fn a_wrong_edge_is_found_by_the_newest_leaves() {
+        let leaves: Vec<Hash> = (0..1000_u32).map(|number| leaf_hash(&number.to_be_bytes())).collect();
+        let mut edge = Edge::default();
+        for leaf in &leaves {
+            edge.push(*leaf);
+        }
+        for known in [0, 1, 8, 500, 1000] {
+            assert!(edge.ends_with(&leaves[1000 - known..]), "{known}");
+        }
+        assert!(!edge.ends_with(&leaves[1..]) || !edge.ends_with(&leaves[..999]));
+        let wrong = Edge {
+            size: 1000,
+            roots: edge.roots.iter().map(|_| [0; 32]).collect(),
+        };
+        assert!(!wrong.ends_with(&leaves[900..]));
     }
 
     #[test]

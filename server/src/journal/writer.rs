@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use greffe_api::v1::event_body::Content;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,8 @@ const BATCH: usize = 1024;
 const QUEUE: usize = 8192;
 /// How long a call waits for a place in the queue.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a call waits for its answer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// After which a refused client may try again.
 const BUSY: Duration = Duration::from_millis(200);
 
@@ -75,8 +78,11 @@ impl Journal {
             command,
             reply: Some(reply),
         });
-        // The writer answers every command that it takes; if it died, nobody knows how far it came.
-        answered.await.unwrap_or(Err(Error::OutcomeUnknown))
+        // The writer answers every command that it takes; if it died, or the disk stands still, nobody knows how far it came.
+        match tokio::time::timeout(ANSWER_PATIENCE, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => Err(Error::OutcomeUnknown),
+        }
     }
 
     /// Has a command decided without waiting: `reply` gets the answer. In the order of calls.
@@ -192,7 +198,10 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             if taken == 0 {
                 break;
             }
-            let outcome = self.commit(&mut waiting).await;
+            let outcome = match self.commit(&mut waiting).await {
+                Ok(()) => self.tend().await,
+                failed => failed,
+            };
             if let Err(error) = outcome {
                 // Who waits in the queue has certainly not been stored, but what comes next would be: nothing comes next.
                 commands.0.close();
@@ -206,6 +215,18 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             tracing::warn!(%error, "The write-ahead log was not moved into the database; the next start does it");
         }
         Ok(())
+    }
+
+    /// Has the store do what is due. Nobody waits for it, but if the disk fails, nothing more may be written.
+    async fn tend(&mut self) -> Result<(), WriterError> {
+        match self.appender.tend().await {
+            Ok(()) => Ok(()),
+            Err(StoreError::Io(text)) => Err(WriterError::Unknown(StoreError::Io(text))),
+            Err(error) => {
+                tracing::warn!(%error, "The write-ahead log could not be moved into the database; it is tried again");
+                Ok(())
+            }
+        }
     }
 
     /// Commits what waits, and answers. Leaves `waiting` empty.
@@ -296,6 +317,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         for pending in batch {
             pending.command.add_needs(&self.state, &mut needs);
         }
+        needs.dedup();
         let facts = self.appender.find(&needs).await?;
         let mut decided = Batch {
             facts,
@@ -407,9 +429,11 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             time: entry.time,
             leaf,
         };
+        let is_edit = matches!(entry.draft.content, Content::MessageEdited(_));
         batch.committed.push(Committed {
             entry: entry.clone(),
             element: event::element(&head, &body),
+            bare: is_edit.then(|| event::withheld(&head)),
         });
         let user_no = |id| self.state.user(id).map(|user| user.no);
         batch.writes.rows.push(Row {
@@ -558,7 +582,6 @@ fn receipt_of(row: &RowFact, index: i64) -> Option<Receipt> {
 
 /// The ids of the users whom an event mentions.
 fn mentioned(entry: &Entry) -> impl Iterator<Item = &String> {
-    use greffe_api::v1::event_body::Content;
     let ids: &[String] = match &entry.draft.content {
         Content::MessagePosted(posted) => &posted.mentioned_user_ids,
         Content::MessageEdited(edited) => &edited.mentioned_user_ids,

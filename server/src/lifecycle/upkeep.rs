@@ -3,33 +3,47 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::domain::clock::{SECOND, now};
 use crate::domain::command::Command;
 use crate::grpc::App;
 
-/// How often.
-const EVERY: Duration = Duration::from_secs(60);
+/// How often old requests are forgotten: in small portions, so that no batch waits for a large one.
+const OFTEN: Duration = Duration::from_secs(1);
+/// How often everything else is done.
+const SELDOM: Duration = Duration::from_secs(60);
 
-/// Ends sessions that are too old, notes what was refused, and forgets old requests, once a minute.
+/// Ends sessions that are too old, notes what was refused, and forgets old requests.
 pub(super) async fn run(app: Arc<App>) {
-    let mut timer = tokio::time::interval(EVERY);
-    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut often, mut seldom) = (interval(OFTEN), interval(SELDOM));
+    let limits = &app.config.limits;
+    let micros = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(SECOND);
+    let (age, idle) = (micros(limits.session_seconds), micros(limits.session_idle_seconds));
     loop {
-        timer.tick().await;
-        let limits = &app.config.limits;
-        let micros = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(SECOND);
-        app.journal.note(Command::Expire {
-            age: micros(limits.session_seconds),
-            idle: micros(limits.session_idle_seconds),
-        });
-        app.journal.note(Command::ForgetRequests {
-            before: now().saturating_sub(micros(limits.request_id_seconds)),
-        });
-        for (cause, count) in app.refusals.take() {
-            app.journal.note(Command::CountRefusals { cause, count });
+        tokio::select! {
+            _ = often.tick() => {
+                let before = now().saturating_sub(micros(limits.request_id_seconds));
+                app.journal.note(Command::ForgetRequests { before });
+                // Sessions that live for a few seconds only are ended by the second.
+                if idle < micros(3600) || age < micros(3600) {
+                    app.journal.note(Command::Expire { age, idle });
+                }
+            }
+            _ = seldom.tick() => {
+                app.journal.note(Command::Expire { age, idle });
+                for (cause, count) in app.refusals.take() {
+                    app.journal.note(Command::CountRefusals { cause, count });
+                }
+                app.typing.retain_recent();
+                app.marking.prune();
+            }
         }
-        app.typing.retain_recent();
     }
+}
+
+fn interval(every: Duration) -> Interval {
+    let mut timer = tokio::time::interval(every);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
 }

@@ -14,12 +14,20 @@ use crate::domain::clock::Micros;
 use crate::domain::entry::Subject;
 use crate::domain::error::Error;
 use crate::domain::ids::{RoomId, SessionId, UserId};
+use crate::domain::permissions;
 use crate::domain::state::State;
 use crate::journal::{Committed, Publish, View};
 use crate::telemetry;
 
-/// A stream that is told of a room's events, and where its mailbox keeps the room.
-type Subscriber = (Arc<Mailbox>, usize);
+/// A stream that is told of a room's events.
+#[derive(Debug)]
+struct Subscriber {
+    mailbox: Arc<Mailbox>,
+    /// Where the mailbox keeps the room.
+    slot: usize,
+    /// The first event that the reader may see.
+    first_seq: i64,
+}
 
 #[derive(Debug, Default)]
 struct Open {
@@ -56,6 +64,8 @@ pub struct Start {
     pub room: RoomId,
     /// The last event that the client has.
     pub after: i64,
+    /// The first event that the reader may see.
+    pub first_seq: i64,
 }
 
 impl Feed {
@@ -103,7 +113,7 @@ impl Feed {
         if !connections.contains(&owner.connection) && connections.len() >= limit {
             return Err(Error::TooManyConnections { limit });
         }
-        // The feed is locked, so nothing is published in between; what is in the state already may be published again, and is dropped.
+        // The feed is locked, so nothing is published between this look and being registered.
         let planned = self.view.read(|state| -> Result<_, Error> {
             let alive = state.session(owner.session).is_some_and(|session| session.user == owner.user);
             if !alive {
@@ -121,7 +131,12 @@ impl Feed {
         let (starts, more) = planned?;
         for (start, head) in starts {
             let slot = mailbox.enter(start.room, start.after, head);
-            open.rooms.entry(start.room).or_default().push((Arc::clone(&mailbox), slot));
+            let subscriber = Subscriber {
+                mailbox: Arc::clone(&mailbox),
+                slot,
+                first_seq: start.first_seq,
+            };
+            open.rooms.entry(start.room).or_default().push(subscriber);
         }
         let streams = open.users.entry(owner.user).or_default();
         let came = streams.is_empty();
@@ -180,8 +195,9 @@ impl Feed {
         let mut told = HashSet::new();
         let subscribers = rooms.iter().filter_map(|room| open.rooms.get(room)).flatten();
         subscribers
-            .filter(|(mailbox, _)| mailbox.owner.user != user && told.insert(mailbox.id))
-            .filter_map(|(mailbox, _)| mailbox.presence(user, online))
+            .map(|subscriber| &subscriber.mailbox)
+            .filter(|mailbox| mailbox.owner.user != user && told.insert(mailbox.id))
+            .filter_map(|mailbox| mailbox.presence(user, online))
             .collect()
     }
 
@@ -212,8 +228,11 @@ impl Feed {
     pub fn tell_typing(&self, room: RoomId, user: UserId, typing: bool) {
         let open = self.lock();
         let subscribers = open.rooms.get(&room).map_or(&[][..], Vec::as_slice);
-        let others = subscribers.iter().filter(|(mailbox, _)| mailbox.owner.user != user);
-        let wakers: Vec<Waker> = others.filter_map(|(mailbox, _)| mailbox.typing(room, user, typing)).collect();
+        let others = subscribers
+            .iter()
+            .map(|subscriber| &subscriber.mailbox)
+            .filter(|mailbox| mailbox.owner.user != user);
+        let wakers: Vec<Waker> = others.filter_map(|mailbox| mailbox.typing(room, user, typing)).collect();
         drop(open);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -251,7 +270,7 @@ impl Feed {
 impl Open {
     fn unsubscribe(&mut self, room: RoomId, goes: impl Fn(&Mailbox) -> bool) {
         if let Some(subscribers) = self.rooms.get_mut(&room) {
-            subscribers.retain(|(mailbox, _)| !goes(mailbox));
+            subscribers.retain(|subscriber| !goes(&subscriber.mailbox));
             if subscribers.is_empty() {
                 self.rooms.remove(&room);
             }
@@ -259,15 +278,19 @@ impl Open {
     }
 
     /// A user is in a room from the event `seq` on.
-    fn enter(&mut self, room: RoomId, user: UserId, seq: i64, wakers: &mut Vec<Waker>) {
+    fn enter(&mut self, view: &View, room: RoomId, user: UserId, seq: i64, wakers: &mut Vec<Waker>) {
+        let place = view.read(|state| permissions::member(state, user, room).map(|(_, member)| member.first_seq));
+        // Who is in the state no more was put out by a later event of the same batch, and sees nothing from before it.
+        let first_seq = place.unwrap_or(seq);
         for stream in self.users.get(&user).into_iter().flatten() {
             let slot = stream.enter(room, seq - 1, seq - 1);
             let subscribers = self.rooms.entry(room).or_default();
-            // A stream that opened after the event was in the state, and before it was published, is there already.
-            if !subscribers.iter().any(|(subscriber, _)| subscriber.id == stream.id) {
-                subscribers.push((Arc::clone(stream), slot));
-                wakers.extend(stream.state(room));
-            }
+            subscribers.push(Subscriber {
+                mailbox: Arc::clone(stream),
+                slot,
+                first_seq,
+            });
+            wakers.extend(stream.state(room));
         }
     }
 
@@ -305,7 +328,7 @@ impl Open {
     }
 
     /// Changes who is told of what, as the event says.
-    fn follow(&mut self, event: &Committed, wakers: &mut Vec<Waker>) {
+    fn follow(&mut self, view: &View, event: &Committed, wakers: &mut Vec<Waker>) {
         let (entry, draft) = (&event.entry, &event.entry.draft);
         match (&draft.content, draft.room, draft.subject) {
             (Content::RoomCreated(created), Some(room), _) => {
@@ -316,10 +339,12 @@ impl Open {
                     pair.collect()
                 };
                 for user in people {
-                    self.enter(room, user, entry.seq, wakers);
+                    self.enter(view, room, user, entry.seq, wakers);
                 }
             }
-            (Content::MemberJoined(_), Some(room), Subject::User(user)) => self.enter(room, user, entry.seq, wakers),
+            (Content::MemberJoined(_), Some(room), Subject::User(user)) => {
+                self.enter(view, room, user, entry.seq, wakers);
+            }
             (Content::MemberInvited(_) | Content::MemberRoleChanged(_), Some(room), Subject::User(user)) => {
                 self.tell_state(room, user, wakers);
             }
@@ -346,7 +371,8 @@ impl Publish for Arc<Feed> {
         if batch.is_empty() {
             return;
         }
-        // The state first: whoever reads the journal up to a room's head must find there what the feed is about to tell.
+        // Locked before the state changes, so that a stream that opens sees the state that the feed has published, and no later one.
+        let mut open = self.lock();
         self.view.write(|state| {
             for event in batch {
                 state.apply(&event.entry);
@@ -354,12 +380,19 @@ impl Publish for Arc<Feed> {
         });
         let mut wakers = Vec::new();
         let (mut pushed, mut overflowed) = (0, 0);
-        let mut open = self.lock();
         for event in batch {
-            open.follow(event, &mut wakers);
+            open.follow(&self.view, event, &mut wakers);
             let Some(room) = event.entry.draft.room else { continue };
-            for (mailbox, slot) in open.rooms.get(&room).into_iter().flatten() {
-                let (waker, push) = mailbox.event(*slot, event.entry.seq, &event.element);
+            let target = event.entry.draft.target_seq;
+            for Subscriber {
+                mailbox,
+                slot,
+                first_seq,
+            } in open.rooms.get(&room).into_iter().flatten()
+            {
+                // A text is not shown to who may not see the message that it belongs to.
+                let element = event.bare.as_ref().filter(|_| target < *first_seq).unwrap_or(&event.element);
+                let (waker, push) = mailbox.event(*slot, event.entry.seq, element);
                 wakers.extend(waker);
                 match push {
                     Push::Queued => pushed += 1,

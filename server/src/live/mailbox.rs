@@ -90,6 +90,8 @@ struct Inner {
     read_marks: BTreeMap<RoomId, i64>,
     typing: BTreeMap<(RoomId, UserId), bool>,
     presence: BTreeMap<UserId, bool>,
+    /// The slot that was last read from the journal.
+    last_read: usize,
     ending: Option<Ending>,
     caught_up_told: bool,
     ended_told: bool,
@@ -167,6 +169,8 @@ impl Mailbox {
         let behind = (published > after).then_some(published);
         if let Some(number) = inner.slot_of.get(&room).copied() {
             let slot = &mut inner.slots[number];
+            // Seqs only grow: what was delivered of an earlier stay, or read from the journal a moment ago, is not delivered again.
+            let after = after.max(slot.delivered);
             if slot.gone {
                 *slot = Slot {
                     room,
@@ -195,6 +199,9 @@ impl Mailbox {
     /// Tells the reader of a room's state before anything else of the room.
     pub(super) fn state(&self, room: RoomId) -> Option<Waker> {
         let mut inner = self.lock();
+        if inner.ending.is_some() {
+            return None;
+        }
         inner.turn(room).state = true;
         inner.waker.take()
     }
@@ -202,6 +209,9 @@ impl Mailbox {
     /// Delivers no more of a room, not even what waits.
     pub(super) fn leave(&self, room: RoomId, why: Gone) -> Option<Waker> {
         let mut inner = self.lock();
+        if inner.ending.is_some() {
+            return None;
+        }
         if let Some(number) = inner.slot_of.get(&room).copied() {
             if inner.slots[number].queued != inner.slots[number].delivered {
                 inner.forget_events();
@@ -209,6 +219,8 @@ impl Mailbox {
             inner.slots[number].gone = true;
             inner.slots[number].behind = None;
         }
+        inner.read_marks.remove(&room);
+        inner.typing.retain(|(typed_in, _), _| *typed_in != room);
         let turn = inner.turn(room);
         turn.state = false;
         turn.gone = Some(why);
@@ -218,6 +230,9 @@ impl Mailbox {
     /// Lets an event wait, if the stream is not behind in its room.
     pub(super) fn event(&self, slot: usize, seq: i64, element: &Bytes) -> (Option<Waker>, Push) {
         let mut inner = self.lock();
+        if inner.ending.is_some() {
+            return (None, Push::Skipped);
+        }
         let limit = self.bounds.events;
         let waiting = inner.events.len();
         let Some(place) = inner.slots.get_mut(slot).filter(|place| !place.gone) else {
@@ -249,6 +264,9 @@ impl Mailbox {
     /// Lets the newest read mark of a room wait.
     pub(super) fn read_mark(&self, room: RoomId, seq: i64) -> Option<Waker> {
         let mut inner = self.lock();
+        if inner.ending.is_some() {
+            return None;
+        }
         inner.read_marks.insert(room, seq);
         inner.waker.take()
     }
@@ -256,6 +274,9 @@ impl Mailbox {
     /// Lets the newest word on who types wait.
     pub(super) fn typing(&self, room: RoomId, user: UserId, typing: bool) -> Option<Waker> {
         let mut inner = self.lock();
+        if inner.ending.is_some() {
+            return None;
+        }
         inner.typing.insert((room, user), typing);
         inner.waker.take()
     }
@@ -263,6 +284,9 @@ impl Mailbox {
     /// Lets the newest word on who is there wait.
     pub(super) fn presence(&self, user: UserId, online: bool) -> Option<Waker> {
         let mut inner = self.lock();
+        if inner.ending.is_some() {
+            return None;
+        }
         inner.presence.insert(user, online);
         inner.waker.take()
     }
@@ -270,6 +294,11 @@ impl Mailbox {
     /// Ends the stream. Unless the server stops, nothing that waits is delivered any more.
     pub fn end(&self, why: Ending) -> Option<Waker> {
         self.lock().end(why)
+    }
+
+    /// Whether the stream has been ended, told or not.
+    pub fn has_ended(&self) -> bool {
+        self.lock().ending.is_some()
     }
 
     /// Notes that events of a room up to `to` were read from the journal and are about to be delivered.
@@ -375,12 +404,13 @@ impl Inner {
             self.ended_told = true;
             return Some(Next::Deliver(Delivery::Ended(why)));
         }
-        let lagging = self
-            .slots
-            .iter()
-            .enumerate()
-            .find(|(_, slot)| slot.behind.is_some() && !slot.gone);
-        if let Some((number, slot)) = lagging {
+        // Rooms that lag take turns, so that one that is written faster than it is read holds up no other.
+        let count = self.slots.len();
+        let turns = (0..count).map(|turn| (self.last_read + 1 + turn) % count);
+        let lags = |number: &usize| self.slots[*number].behind.is_some() && !self.slots[*number].gone;
+        if let Some(number) = turns.into_iter().find(lags) {
+            self.last_read = number;
+            let slot = &self.slots[number];
             return Some(Next::Read(Lag {
                 slot: number,
                 room: slot.room,
@@ -498,6 +528,38 @@ mod tests {
         assert!(!mailbox.caught(lag, 9));
         assert_eq!(mailbox.enter(room, 20, 20), slot);
         assert!(!mailbox.caught(lag, 9));
+    }
+
+    #[test]
+    fn a_stream_that_was_ended_gets_nothing_any_more() {
+        let (mailbox, room, user) = (mailbox(100), RoomId::random(), UserId::random());
+        let slot = mailbox.enter(room, 0, 0);
+        mailbox.end(Ending::Revoked);
+        assert_eq!(mailbox.event(slot, 1, &element(1)).1, Push::Skipped);
+        mailbox.state(RoomId::random());
+        mailbox.leave(room, Gone::Left);
+        mailbox.presence(user, true);
+        mailbox.typing(room, user, true);
+        mailbox.read_mark(room, 1);
+        mailbox.answer(element(1));
+        assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Ended(Ending::Revoked))));
+        assert_eq!(next(&mailbox), None);
+    }
+
+    #[test]
+    fn a_room_that_always_lags_does_not_hold_up_another() {
+        let (mailbox, busy, quiet) = (mailbox(100), RoomId::random(), RoomId::random());
+        let (a, _) = (mailbox.enter(busy, 0, 100), mailbox.enter(quiet, 0, 5));
+        let mut read = Vec::new();
+        for round in 1..4 {
+            let Some(Next::Read(lag)) = next(&mailbox) else {
+                panic!("both rooms lag")
+            };
+            read.push(lag.room);
+            assert!(mailbox.caught(lag, lag.after + 1));
+            mailbox.event(a, 100 + round, &element(0));
+        }
+        assert!(read.contains(&quiet) && read.contains(&busy));
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl LiveStream {
         };
         let events = self.reader.events(range).await?;
         let last = events.last().map_or(head_seq, |event| event.seq);
-        let bytes = elements(&events);
+        let bytes = elements(&events, first_seq);
         Ok(self
             .mailbox
             .caught(lag, last)
@@ -104,13 +104,16 @@ impl LiveStream {
     }
 }
 
-/// Events as members may see them, as elements of a list of events.
-pub fn elements(events: &[RoomEvent]) -> Bytes {
+/// Events as a member may see them who sees the room from `first_seq` on, as elements of a list of events.
+pub fn elements(events: &[RoomEvent], first_seq: i64) -> Bytes {
     let mut out = BytesMut::new();
     for event in events {
         let (body, state) = match (event.currency, &event.body) {
             (Currency::Replaced, _) => (None, BodyState::Replaced),
             (Currency::Deleted, _) => (None, BodyState::Deleted),
+            (Currency::Current, _) if event.edits.is_some_and(|message| message < first_seq) => {
+                (None, BodyState::Withheld)
+            }
             (Currency::Current, None) => (None, BodyState::Erased),
             (Currency::Current, Some(body)) => (Some(&body[..]), BodyState::Unspecified),
         };

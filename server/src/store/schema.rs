@@ -93,9 +93,10 @@ diesel::table! {
 }
 
 diesel::table! {
-    reaction (room, target, seq) {
+    reaction (room, target, user, seq) {
         room -> BigInt,
         target -> BigInt,
+        user -> BigInt,
         seq -> BigInt,
         idx -> BigInt,
     }

@@ -17,10 +17,9 @@ use diesel::result::Error as DieselError;
 
 use super::StoreError;
 
-impl From<DieselError> for StoreError {
-    fn from(error: DieselError) -> Self {
-        // Diesel passes on SQLite's texts and not its codes. These are the texts of `sqlite3ErrStr`.
-        let text = error.to_string();
+impl StoreError {
+    /// What SQLite says, sorted. Diesel passes on SQLite's texts and not its codes; these are the texts of `sqlite3ErrStr`.
+    fn from_text(text: String) -> Self {
         let has = |part: &str| text.contains(part);
         if has("database or disk is full") {
             Self::Full
@@ -35,5 +34,11 @@ impl From<DieselError> for StoreError {
         } else {
             Self::Database(text)
         }
+    }
+}
+
+impl From<DieselError> for StoreError {
+    fn from(error: DieselError) -> Self {
+        Self::from_text(error.to_string())
     }
 }

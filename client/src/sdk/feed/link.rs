@@ -387,7 +387,8 @@ impl Link {
             reason @ (EndReason::LoggedOut | EndReason::Revoked | EndReason::PasswordChanged | EndReason::Expired) => {
                 End::Final(reason, error)
             }
-            reason @ (EndReason::Unspecified | EndReason::ProtocolError) => match End::from(error) {
+            reason @ (EndReason::Unspecified | EndReason::ProtocolError | EndReason::Refused) => match End::from(error)
+            {
                 End::Final(_, error) => End::Final(reason, error),
                 end => end,
             },

@@ -86,9 +86,10 @@ CREATE INDEX room_event_edits ON room_event (room, target) WHERE kind = 11;
 CREATE TABLE reaction (
     room   BIGINT NOT NULL,
     target BIGINT NOT NULL,
+    user   BIGINT NOT NULL,
     seq    BIGINT NOT NULL, -- of the event that added it
     idx    BIGINT NOT NULL,
-    PRIMARY KEY (room, target, seq)
+    PRIMARY KEY (room, target, user, seq)
 ) WITHOUT ROWID;
 
 CREATE TABLE mention (

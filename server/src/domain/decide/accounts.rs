@@ -17,6 +17,8 @@ use crate::domain::text::{ClientName, DisplayName, UserName};
 
 /// A pause after which a session's next use is an event.
 const PAUSE: Micros = 3600 * SECOND;
+/// Sessions that one user can have.
+const SESSIONS: usize = 200;
 /// Sessions that are ended in one go.
 const EXPIRE_AT_ONCE: usize = 1000;
 
@@ -85,10 +87,13 @@ pub(super) fn log_in(
 ) -> Result<Decision, Error> {
     still_verified(context, user, verified)?;
     let session = SessionId::random();
-    Ok(Decision::events(
-        vec![begun(user, session, client, token, from)],
-        Answer::LoggedIn { user, session },
-    ))
+    let mut drafts = vec![begun(user, session, client, token, from)];
+    // Who has too many sessions loses the one that was not used for longest.
+    if context.state.sessions_of(user).count() >= SESSIONS {
+        let oldest = context.state.sessions_of(user).min_by_key(|session| session.used);
+        drafts.extend(oldest.map(|session| ended(session.id, SessionEndReason::Expired, None)));
+    }
+    Ok(Decision::events(drafts, Answer::LoggedIn { user, session }))
 }
 
 pub(super) fn refuse_login(user: Option<UserId>, attempted_name: &str, from: SocketAddr) -> Decision {

@@ -107,18 +107,21 @@ pub(super) fn react(
 ) -> Result<Decision, Error> {
     let (room, member) = permissions::writer(context.state, caller.user, room)?;
     message(context, room, member, seq)?;
-    let reactions = context.facts.reactions.get(&(room.id, seq)).map_or(&[][..], Vec::as_slice);
-    let own = || reactions.iter().filter(|reaction| reaction.user == caller.user);
-    if own().any(|reaction| reaction.emoji == emoji.as_str()) {
+    let own = context
+        .facts
+        .reactions
+        .get(&(room.id, seq, caller.user))
+        .map_or(&[][..], Vec::as_slice);
+    if own.iter().any(|reaction| reaction.emoji == emoji.as_str()) {
         return Err(Error::AlreadyReacted);
     }
-    if own().count() >= OWN_REACTIONS {
+    if own.len() >= OWN_REACTIONS {
         return Err(Error::TooMany {
             what: "reactions of yours on this message",
             limit: OWN_REACTIONS,
         });
     }
-    if reactions.len() >= REACTIONS {
+    if context.facts.reaction_counts.get(&(room.id, seq)).copied().unwrap_or(0) >= REACTIONS {
         return Err(Error::TooMany {
             what: "reactions on this message",
             limit: REACTIONS,
@@ -150,9 +153,9 @@ pub(super) fn unreact(
             .ok_or(Error::MessageNotFound),
         other => Err(other),
     })?;
-    let mut reactions = context.facts.reactions.get(&(room.id, seq)).into_iter().flatten();
-    let reaction = reactions
-        .find(|reaction| reaction.user == caller.user && reaction.emoji == emoji.as_str())
+    let mut own = context.facts.reactions.get(&(room.id, seq, caller.user)).into_iter().flatten();
+    let reaction = own
+        .find(|reaction| reaction.emoji == emoji.as_str())
         .ok_or(Error::ReactionNotFound)?;
     let removed = ReactionRemoved {
         emoji: emoji.as_str().into(),

@@ -11,8 +11,11 @@ use crate::domain::caller::Caller;
 use crate::domain::entry::Draft;
 use crate::domain::error::Error;
 use crate::domain::ids::{RoomId, UserId};
-use crate::domain::state::{Role, pair};
+use crate::domain::state::Role;
 use crate::domain::text::{Line, RoomName};
+
+/// Invitations that may wait for one user.
+const INVITATIONS: usize = 200;
 
 /// Refuses who is in as many rooms as one may be.
 fn has_place(context: &Context<'_>, user: UserId) -> Result<(), Error> {
@@ -122,10 +125,7 @@ pub(super) fn join(context: &Context<'_>, caller: &Caller, room: RoomId) -> Resu
     if room.archived.is_some() {
         return Err(Error::RoomArchived);
     }
-    // An invitation has taken its place among the user's rooms already.
-    if place.is_none() {
-        has_place(context, caller.user)?;
-    }
+    has_place(context, caller.user)?;
     // A room that everybody left is taken over by who comes next.
     let role = if room.member_count == 0 {
         Role::Owner
@@ -168,10 +168,11 @@ pub(super) fn invite(context: &Context<'_>, caller: &Caller, room: RoomId, user:
         Some(_) => return Err(Error::AlreadyAMember),
         None => {}
     }
-    if context.state.room_count_of(user) >= context.rules.rooms_per_user {
+    // Bounded apart from the rooms that somebody is in: nobody must be able to fill those of others.
+    if context.state.invitation_count_of(user) >= INVITATIONS {
         return Err(Error::TooMany {
-            what: "rooms that the user is in",
-            limit: context.rules.rooms_per_user,
+            what: "invitations that wait for the user",
+            limit: INVITATIONS,
         });
     }
     Ok(Decision::event(
@@ -252,13 +253,12 @@ pub(super) fn open_direct(context: &Context<'_>, caller: &Caller, user: UserId) 
         ));
     }
     has_place(context, caller.user)?;
-    let (a, b) = pair(caller.user, user);
     let created = RoomCreated {
         kind: RoomKind::Direct.into(),
         name: String::new(),
         topic: String::new(),
         history: HistoryVisibility::FromStart.into(),
-        direct_user_ids: vec![a.to_string(), b.to_string()],
+        direct_user_ids: vec![caller.user.to_string(), user.to_string()],
     };
     Ok(Decision::event(Draft::in_room(
         RoomId::random(),

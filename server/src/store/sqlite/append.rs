@@ -14,7 +14,15 @@ use crate::store::{Appender, Head, Identity, StoreError, Writes};
 /// Appends to SQLite. Its futures are ready at once: they run on the writer's own thread, which may block.
 pub struct SqliteAppender {
     connection: SqliteConnection,
+    /// About how many bytes went into the write-ahead log since it was last moved into the database.
+    logged: usize,
 }
+
+/// Bytes of the write-ahead log after which it is moved into the database.
+const CHECKPOINT_BYTES: usize = 4 << 20;
+/// About what a row costs the log beyond its own bytes, and what a commit does: pages are logged whole.
+const ROW_BYTES: usize = 1024;
+const COMMIT_BYTES: usize = 16 << 10;
 
 impl std::fmt::Debug for SqliteAppender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -24,7 +32,7 @@ impl std::fmt::Debug for SqliteAppender {
 
 impl SqliteAppender {
     pub(super) fn new(connection: SqliteConnection) -> Self {
-        Self { connection }
+        Self { connection, logged: 0 }
     }
 
     /// Who this journal is; made with its first start.
@@ -60,6 +68,12 @@ impl Appender for SqliteAppender {
     }
 
     fn write(&mut self, writes: &Writes) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let bytes = writes
+            .rows
+            .iter()
+            .map(|row| row.head.len() + row.body.len() + ROW_BYTES)
+            .sum::<usize>();
+        self.logged += bytes + COMMIT_BYTES;
         ready(derive::write(&mut self.connection, writes))
     }
 
@@ -76,6 +90,18 @@ impl Appender for SqliteAppender {
                 Err(error.into())
             }
         }))
+    }
+
+    fn tend(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        if self.logged < CHECKPOINT_BYTES {
+            return ready(Ok(()));
+        }
+        // SQLite's automatic checkpoint ignores errors. A sync that failed must not be ignored: the next one would call it a success.
+        let moved = self.connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE);");
+        if moved.is_ok() {
+            self.logged = 0;
+        }
+        ready(moved.map_err(Into::into))
     }
 
     fn load(&mut self) -> impl Future<Output = Result<(State, Head), StoreError>> + Send {

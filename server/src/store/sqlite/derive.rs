@@ -1,6 +1,7 @@
 //! Writes a batch: the rows, and the tables derived from them.
 
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use greffe_api::v1::BodyState;
 use greffe_api::v1::event_body::Content;
 
@@ -193,18 +194,19 @@ fn append(connection: &mut SqliteConnection, row: &Row) -> Result<(), StoreError
     match &entry.draft.content {
         Content::MessagePosted(_) => mentions(connection, in_room, entry.seq, &row.mentioned)?,
         Content::MessageEdited(_) => {
-            withhold(connection, in_room, target, entry.seq, BodyState::Replaced)?;
+            replace(connection, in_room, target, entry.seq)?;
             diesel::update(room_event::table.find((in_room, target)))
                 .set(room_event::current.eq(entry.index))
                 .execute(connection)?;
             mentions(connection, in_room, target, &row.mentioned)?;
         }
-        Content::MessageDeleted(_) => withhold(connection, in_room, target, entry.seq, BodyState::Deleted)?,
+        Content::MessageDeleted(_) => delete(connection, in_room, target)?,
         Content::ReactionAdded(_) => {
             diesel::insert_into(reaction::table)
                 .values((
                     reaction::room.eq(in_room),
                     reaction::target.eq(target),
+                    reaction::user.eq(row.actor.unwrap_or(-1)),
                     reaction::seq.eq(entry.seq),
                     reaction::idx.eq(entry.index),
                 ))
@@ -212,7 +214,8 @@ fn append(connection: &mut SqliteConnection, row: &Row) -> Result<(), StoreError
         }
         Content::ReactionRemoved(_) => {
             if let Some(Aside::TakesBack(seq)) = entry.draft.aside {
-                diesel::delete(reaction::table.find((in_room, target, seq))).execute(connection)?;
+                diesel::delete(reaction::table.find((in_room, target, row.actor.unwrap_or(-1), seq)))
+                    .execute(connection)?;
             }
         }
         _ => {}
@@ -234,28 +237,99 @@ fn mentions(connection: &mut SqliteConnection, in_room: i64, seq: i64, users: &[
     Ok(())
 }
 
-/// Marks the texts that a message has had, all but that of the event `except`, as no longer to be shown, and forgets whom they mention.
-fn withhold(
-    connection: &mut SqliteConnection,
-    in_room: i64,
-    message: i64,
-    except: i64,
-    state: BodyState,
-) -> Result<(), StoreError> {
-    diesel::update(room_event::table.find((in_room, message)))
-        .set(room_event::state.eq(state as i32))
+// SQLite has no statistics here, and would rather walk through the whole room than use the index: it is told to.
+
+/// The newest edit of a message before another one.
+const EARLIER_EDIT: &str = "SELECT seq FROM room_event INDEXED BY room_event_edits
+    WHERE room = ?1 AND target = ?2 AND kind = 11 AND seq < ?3 ORDER BY seq DESC LIMIT 1";
+/// All edits of a message.
+const DELETE_EDITS: &str =
+    "UPDATE room_event INDEXED BY room_event_edits SET state = 2 WHERE room = ?1 AND target = ?2 AND kind = 11";
+
+#[derive(QueryableByName)]
+struct Seq {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+}
+
+/// The text of a message before its edit `seq` is no longer to be shown. All earlier ones are withheld already.
+fn replace(connection: &mut SqliteConnection, in_room: i64, message: i64, seq: i64) -> Result<(), StoreError> {
+    let earlier: Option<Seq> = diesel::sql_query(EARLIER_EDIT)
+        .bind::<BigInt, _>(in_room)
+        .bind::<BigInt, _>(message)
+        .bind::<BigInt, _>(seq)
+        .get_result(connection)
+        .optional()?;
+    let replaced = earlier.map_or(message, |earlier| earlier.seq);
+    set_state(connection, in_room, replaced, BodyState::Replaced)?;
+    forget_mentions(connection, in_room, message)
+}
+
+/// No text that a message ever had is to be shown any more.
+fn delete(connection: &mut SqliteConnection, in_room: i64, message: i64) -> Result<(), StoreError> {
+    set_state(connection, in_room, message, BodyState::Deleted)?;
+    diesel::sql_query(DELETE_EDITS)
+        .bind::<BigInt, _>(in_room)
+        .bind::<BigInt, _>(message)
         .execute(connection)?;
-    // The kind is written out, so that SQLite sees that the partial index fits.
-    let edits = diesel::dsl::sql::<diesel::sql_types::Bool>("kind = 11");
-    let earlier = room_event::room
-        .eq(in_room)
-        .and(room_event::target.eq(message))
-        .and(room_event::seq.ne(except))
-        .and(edits);
-    diesel::update(room_event::table.filter(earlier))
+    forget_mentions(connection, in_room, message)
+}
+
+fn set_state(connection: &mut SqliteConnection, in_room: i64, seq: i64, state: BodyState) -> Result<(), StoreError> {
+    let event = room_event::table.find((in_room, seq));
+    diesel::update(event)
         .set(room_event::state.eq(state as i32))
-        .execute(connection)?;
-    diesel::delete(mention::table.filter(mention::room.eq(in_room).and(mention::seq.eq(message))))
         .execute(connection)?;
     Ok(())
+}
+
+fn forget_mentions(connection: &mut SqliteConnection, in_room: i64, message: i64) -> Result<(), StoreError> {
+    let mentions = mention::table.filter(mention::room.eq(in_room).and(mention::seq.eq(message)));
+    diesel::delete(mentions).execute(connection)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection as _;
+    use diesel::sql_types::Text;
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Step {
+        #[diesel(sql_type = Text)]
+        detail: String,
+    }
+
+    #[test]
+    fn an_edit_looks_at_its_message_and_not_at_the_whole_room() {
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        connection
+            .batch_execute(include_str!("../../../migrations/sqlite/20261122000000_journal/up.sql"))
+            .unwrap();
+        for query in [EARLIER_EDIT, DELETE_EDITS] {
+            let plan = diesel::sql_query(format!("EXPLAIN QUERY PLAN {query}"))
+                .bind::<BigInt, _>(1)
+                .bind::<BigInt, _>(1)
+                .bind::<BigInt, _>(1);
+            let steps: Vec<Step> = match query {
+                EARLIER_EDIT => plan.load(&mut connection).unwrap(),
+                _ => diesel::sql_query(format!("EXPLAIN QUERY PLAN {query}"))
+                    .bind::<BigInt, _>(1)
+                    .bind::<BigInt, _>(1)
+                    .load(&mut connection)
+                    .unwrap(),
+            };
+            let details: Vec<&str> = steps.iter().map(|step| step.detail.as_str()).collect();
+            assert!(
+                details[0].contains("INDEX room_event_edits (room=? AND target=?"),
+                "{details:?}"
+            );
+            assert!(
+                !details.iter().any(|detail| detail.contains("TEMP B-TREE")),
+                "{details:?}"
+            );
+        }
+    }
 }

@@ -50,24 +50,25 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
             },
         );
     }
-    for (room, no, target) in &needs.reactions {
-        let found: Vec<(i64, Vec<u8>, Option<Vec<u8>>)> = reaction::table
+    for (room, no, target, user, user_no) in &needs.reactions {
+        let on_message = reaction::room.eq(no).and(reaction::target.eq(target));
+        let own: Vec<(i64, Option<Vec<u8>>)> = reaction::table
             .inner_join(journal::table)
-            .filter(reaction::room.eq(no).and(reaction::target.eq(target)))
-            .order(reaction::seq)
-            .select((reaction::seq, journal::head, journal::body))
+            .filter(on_message.and(reaction::user.eq(user_no)))
+            .select((reaction::seq, journal::body))
             .load(connection)?;
-        let reactions = found.into_iter().filter_map(|(seq, head, body)| {
-            let Some(Content::ReactionAdded(added)) = decode_content(&body?) else {
-                return None;
-            };
-            Some(ReactionFact {
-                user: decode_head(&head)?.actor_id.parse().ok()?,
+        let own = own.into_iter().filter_map(|(seq, body)| match decode_content(&body?) {
+            Some(Content::ReactionAdded(added)) => Some(ReactionFact {
                 seq,
                 emoji: added.emoji,
-            })
+            }),
+            _ => None,
         });
-        facts.reactions.insert((*room, *target), reactions.collect());
+        facts.reactions.insert((*room, *target, *user), own.collect());
+        let count: i64 = reaction::table.filter(on_message).count().get_result(connection)?;
+        facts
+            .reaction_counts
+            .insert((*room, *target), usize::try_from(count).unwrap_or(usize::MAX));
     }
     for (id, no) in &needs.passwords {
         let password: Option<String> = user::table.find(no).select(user::password).first(connection).optional()?;

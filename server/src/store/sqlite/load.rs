@@ -50,14 +50,19 @@ fn role(number: i32) -> Result<Role, StoreError> {
         .ok_or_else(|| wrong("a member's role"))
 }
 
-/// Who this journal is. Makes the one row of `journal_head` if there is none.
-pub(crate) fn identity(connection: &mut SqliteConnection) -> Result<Identity, StoreError> {
+/// Who this journal is; none if it was never begun.
+pub(crate) fn known_identity(connection: &mut SqliteConnection) -> Result<Option<Identity>, StoreError> {
     let found: Option<(String, String)> = journal_head::table
         .select((journal_head::journal_id, journal_head::epoch))
         .first(connection)
         .optional()?;
-    if let Some((journal_id, epoch)) = found {
-        return Ok(Identity { journal_id, epoch });
+    Ok(found.map(|(journal_id, epoch)| Identity { journal_id, epoch }))
+}
+
+/// Who this journal is. Makes the one row of `journal_head` if there is none.
+pub(super) fn identity(connection: &mut SqliteConnection) -> Result<Identity, StoreError> {
+    if let Some(identity) = known_identity(connection)? {
+        return Ok(identity);
     }
     let identity = Identity {
         journal_id: hex(&random::<16>()),

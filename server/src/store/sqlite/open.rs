@@ -11,6 +11,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 
 use super::SqliteAppender;
 use super::pool::SqliteReader;
+use crate::store::StoreError;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
@@ -73,15 +74,16 @@ struct NumberRow {
 /// Opens or makes the database at `path`, brings its schema up to date, and starts `readers` threads that read.
 pub fn open(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     let existed = path.exists();
+    keep_private(path).map_err(|error| unusable(path, &error))?;
     let mut connection = connect(path)?;
     verify(&mut connection, path)?;
     connection
         .run_pending_migrations(MIGRATIONS)
-        .map_err(|error| damaged(path, &error))?;
+        .map_err(|error| failed(path, &error))?;
     // What an earlier process left in the log goes into the file before anyone is answered.
     connection
         .batch_execute("PRAGMA wal_checkpoint(TRUNCATE);")
-        .map_err(|error| damaged(path, &error))?;
+        .map_err(|error| failed(path, &error))?;
     if existed && std::fs::metadata(path).is_ok_and(|file| file.len() <= QUICK_CHECK_BYTES) {
         quick_check(&mut connection, path)?;
     }
@@ -98,7 +100,12 @@ pub fn open_for_check(path: &Path) -> Result<SqliteConnection, OpenError> {
         return Err(OpenError::Missing { path: path.into() });
     }
     let mut connection = connect(path)?;
-    verify(&mut connection, path)?;
+    if !verify(&mut connection, path)? {
+        return Err(OpenError::Unusable {
+            path: path.into(),
+            why: "it is empty".into(),
+        });
+    }
     quick_check(&mut connection, path)?;
     Ok(connection)
 }
@@ -110,11 +117,34 @@ fn unusable(path: &Path, error: &dyn std::fmt::Display) -> OpenError {
     }
 }
 
+/// What an error at the start means: a full or locked disk is no damage.
+fn failed(path: &Path, error: &dyn std::fmt::Display) -> OpenError {
+    match StoreError::from_text(error.to_string()) {
+        StoreError::Full => unusable(path, &"the disk is full; free some space and start again"),
+        StoreError::Locked => unusable(path, &"another program holds it; stop that one and start again"),
+        StoreError::Io(why) | StoreError::Database(why) => damaged(path, &why),
+        StoreError::Closed => unusable(path, &"it was closed"),
+    }
+}
+
 fn damaged(path: &Path, error: &dyn std::fmt::Display) -> OpenError {
     OpenError::Damaged {
         path: path.into(),
         why: error.to_string(),
     }
+}
+
+/// Makes the file, or makes it the owner's alone: it holds every message. SQLite gives its other files the same mode.
+pub(super) fn keep_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    drop(file);
+    Ok(())
 }
 
 fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
@@ -125,15 +155,15 @@ fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
             // FULL: every commit is on the disk before it returns. With group commit it costs what NORMAL does.
             "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
              PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;
-             PRAGMA journal_size_limit = 67108864;",
+             PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;",
         )
-        .map_err(|error| damaged(path, &error))?;
+        .map_err(|error| failed(path, &error))?;
     Ok(connection)
 }
 
-/// Refuses what is not ours to open.
-fn verify(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
-    let damaged = |error: diesel::result::Error| damaged(path, &error);
+/// Refuses what is not ours to open. Tells whether there is anything in it.
+fn verify(connection: &mut SqliteConnection, path: &Path) -> Result<bool, OpenError> {
+    let damaged = |error: diesel::result::Error| failed(path, &error);
     let found: TextRow = diesel::sql_query("SELECT sqlite_version() AS value")
         .get_result(connection)
         .map_err(damaged)?;
@@ -146,7 +176,7 @@ fn verify(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenErro
         .get_result(connection)
         .map_err(damaged)?;
     if tables.value == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let id: NumberRow = diesel::sql_query("SELECT application_id AS value FROM pragma_application_id")
         .get_result(connection)
@@ -154,7 +184,7 @@ fn verify(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenErro
     if id.value != APPLICATION_ID {
         return Err(OpenError::Foreign { path: path.into() });
     }
-    let applied = connection.applied_migrations().map_err(|error| self::damaged(path, &error))?;
+    let applied = connection.applied_migrations().map_err(|error| self::failed(path, &error))?;
     let known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).map_err(|error| unusable(path, &error))?;
     let is_known = |version: &MigrationVersion<'_>| known.iter().any(|known| known.name().version() == *version);
     match applied.iter().find(|version| !is_known(version)) {
@@ -162,14 +192,14 @@ fn verify(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenErro
             path: path.into(),
             migration: migration.to_string(),
         }),
-        None => Ok(()),
+        None => Ok(true),
     }
 }
 
 fn quick_check(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
     let found: Vec<TextRow> = diesel::sql_query("SELECT quick_check AS value FROM pragma_quick_check LIMIT 1")
         .load(connection)
-        .map_err(|error| damaged(path, &error))?;
+        .map_err(|error| failed(path, &error))?;
     match found.first() {
         Some(row) if row.value == "ok" => Ok(()),
         Some(row) => Err(damaged(path, &row.value)),

@@ -17,6 +17,8 @@ use crate::store::{Currency, Place, Range, RoomEvent, RoomMessage, StoreError, T
 const REACTIONS: i64 = 100;
 /// What a message costs a page beyond its text, about.
 const MESSAGE_BYTES: usize = 256;
+/// What a reaction costs it beyond its body, about.
+const REACTION_BYTES: usize = 32;
 
 fn currency(state: i32) -> Currency {
     if state == BodyState::Unspecified as i32 {
@@ -32,7 +34,7 @@ fn limit(range: Range) -> i64 {
     i64::try_from(range.limit).unwrap_or(i64::MAX)
 }
 
-type EventRow = (i64, i32, Vec<u8>, Option<Vec<u8>>);
+type EventRow = (i64, i32, i32, i64, Vec<u8>, Option<Vec<u8>>);
 
 pub(super) fn events(connection: &mut SqliteConnection, range: Range) -> Result<Vec<RoomEvent>, StoreError> {
     let query = room_event::table
@@ -43,7 +45,14 @@ pub(super) fn events(connection: &mut SqliteConnection, range: Range) -> Result<
                 .and(room_event::seq.ge(range.first))
                 .and(room_event::seq.le(range.last)),
         )
-        .select((room_event::seq, room_event::state, journal::head, journal::body))
+        .select((
+            room_event::seq,
+            room_event::kind,
+            room_event::state,
+            room_event::target,
+            journal::head,
+            journal::body,
+        ))
         .limit(limit(range));
     if range.newest {
         let rows = query
@@ -67,7 +76,7 @@ fn page(rows: impl Iterator<Item = QueryResult<EventRow>>, limit: usize) -> Resu
     let mut found = Vec::new();
     let mut bytes = 0;
     for row in rows {
-        let (seq, state, head, body) = row?;
+        let (seq, kind, state, target, head, body) = row?;
         bytes += head.len() + body.as_ref().map_or(0, Vec::len);
         if bytes > limit && !found.is_empty() {
             break;
@@ -77,6 +86,7 @@ fn page(rows: impl Iterator<Item = QueryResult<EventRow>>, limit: usize) -> Resu
             head: head.into(),
             body: body.map(Bytes::from),
             currency: currency(state),
+            edits: (kind == EventKind::MessageEdited as i32).then_some(target),
         });
     }
     Ok(found)
@@ -110,12 +120,7 @@ pub(super) fn messages(
     let mut bytes = 0;
     for spot in spots.into_iter().take(range.limit) {
         let message = message(connection, range.room, spot)?;
-        bytes += MESSAGE_BYTES
-            + message
-                .current
-                .as_ref()
-                .and_then(|(_, body)| body.as_ref())
-                .map_or(0, Bytes::len);
+        bytes += message_bytes(&message);
         if bytes > range.bytes && !found.is_empty() {
             more = true;
             break;
@@ -126,6 +131,22 @@ pub(super) fn messages(
         found.reverse();
     }
     Ok((found, more))
+}
+
+/// About what a message costs a page.
+fn message_bytes(message: &RoomMessage) -> usize {
+    let text = message
+        .current
+        .as_ref()
+        .and_then(|(_, body)| body.as_ref())
+        .map_or(0, Bytes::len);
+    MESSAGE_BYTES
+        + text
+        + message
+            .reactions
+            .iter()
+            .map(|(_, body)| body.len() + REACTION_BYTES)
+            .sum::<usize>()
 }
 
 pub(super) fn messages_at(connection: &mut SqliteConnection, places: &[Place]) -> Result<Vec<RoomMessage>, StoreError> {
@@ -190,9 +211,10 @@ pub(super) fn unread(
     person: i64,
     rooms: &[(i64, i64)],
 ) -> Result<Vec<Unread>, StoreError> {
-    // Counted up to 1,000, so that a room that somebody never reads costs no more than that.
-    const MESSAGES: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM room_event
-        WHERE room = ?1 AND seq > ?2 AND kind = 10 AND actor <> ?3 AND state <> 2 LIMIT 1000)";
+    // Counted up to 1,000, among the next 10,000 events, so that a room that somebody never reads costs no more than that.
+    const MESSAGES: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM
+        (SELECT kind, actor, state FROM room_event WHERE room = ?1 AND seq > ?2 ORDER BY seq LIMIT 10000)
+        WHERE kind = 10 AND actor <> ?3 AND state <> 2 LIMIT 1000)";
     const MENTIONS: &str =
         "SELECT count(*) AS n FROM (SELECT 1 FROM mention m JOIN room_event e ON e.room = m.room AND e.seq = m.seq
         WHERE m.user = ?3 AND m.room = ?1 AND m.seq > ?2 AND e.actor <> ?3 LIMIT 1000)";

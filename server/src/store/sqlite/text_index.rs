@@ -3,6 +3,7 @@
 //! It holds current texts only. What is taken out of it leaves no trace in the file: `secure_delete` overwrites rows, and FTS5's own
 //! `secure-delete` the words of the index.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use diesel::connection::SimpleConnection as _;
@@ -89,6 +90,7 @@ impl TextIndex {
     }
 
     fn try_open(path: &Path, journal_id: &str, size: i64) -> Result<(Self, i64), StoreError> {
+        super::open::keep_private(path).map_err(|error| StoreError::Io(error.to_string()))?;
         let text = path.to_str().ok_or_else(|| StoreError::Io("the path is not UTF-8".into()))?;
         let mut connection = SqliteConnection::establish(text).map_err(|error| StoreError::Io(error.to_string()))?;
         connection.batch_execute(SCHEMA)?;
@@ -157,25 +159,32 @@ fn apply(connection: &mut SqliteConnection, change: &TextChange) -> Result<(), S
 
 /// Messages that match, newest first, from before the row `before`; the last one may not be the last there is.
 ///
-/// Returns at most `size` of them that `allowed` lets through, and from where to go on, if there may be more.
+/// Returns at most `size` of them in `rooms` (by number, with the first seq that may be read), and from where to go on, if there may be more.
+/// What is in other rooms leaves no trace in the answer.
 pub(crate) fn find(
     connection: &mut SqliteConnection,
     query: &str,
+    rooms: &HashMap<i64, i64>,
     before: i64,
     size: usize,
-    allowed: impl Fn(&Hit) -> bool,
 ) -> Result<(Vec<Hit>, Option<i64>), StoreError> {
-    let found: Vec<Hit> = diesel::sql_query(
+    let numbers: Vec<String> = rooms.keys().map(i64::to_string).collect();
+    let found: Vec<Hit> = diesel::sql_query(format!(
         "SELECT p.no, p.room, p.seq, p.current FROM words w JOIN place p ON p.no = w.rowid
-         WHERE words MATCH ? AND w.rowid < ? ORDER BY w.rowid DESC LIMIT ?",
-    )
+         WHERE words MATCH ? AND w.rowid < ? AND p.room IN ({}) ORDER BY w.rowid DESC LIMIT ?",
+        numbers.join(",")
+    ))
     .bind::<Text, _>(query)
     .bind::<BigInt, _>(before)
     .bind::<BigInt, _>(SCAN)
     .load(connection)?;
     let scanned_all = i64::try_from(found.len()).unwrap_or(SCAN) < SCAN;
     let last_scanned = found.last().map(|hit| hit.no);
-    let mut hits: Vec<Hit> = found.into_iter().filter(allowed).take(size + 1).collect();
+    let mut hits: Vec<Hit> = found
+        .into_iter()
+        .filter(|hit| rooms.get(&hit.room).is_some_and(|first| hit.seq >= *first))
+        .take(size + 1)
+        .collect();
     if hits.len() > size {
         hits.truncate(size);
         return Ok((hits.clone(), hits.last().map(|hit| hit.no)));
