@@ -238,8 +238,46 @@ async fn a_user_is_in_a_limited_number_of_rooms() {
 }
 
 #[tokio::test]
+async fn strangers_cannot_use_up_the_rooms_of_somebody_else() {
+    let server = Server::start(&[("rooms_per_user", 5)]).await;
+    let alice = server.user("alice").await;
+    let strangers = server.users("stranger", 51).await;
+    let mut invitations = Vec::new();
+    for stranger in &strangers[..50] {
+        stranger.open_direct(&alice).await.unwrap();
+        for number in 0..4 {
+            let room = stranger.private_room(&format!("trap {number}")).await;
+            stranger.invite(&room, &alice).await.unwrap();
+            invitations.push(room);
+        }
+    }
+    assert_eq!(invitations.len(), 200);
+    // Too many invitations are the trouble of who makes them.
+    let late = strangers[50].private_room("one more").await;
+    let refusal = refused(strangers[50].invite(&late, &alice).await, ErrorReason::TooMany);
+    assert_eq!(refusal.metadata["limit"], "200");
+
+    alice.create(v1::RoomKind::Public, "mine").await.unwrap();
+    alice.create(v1::RoomKind::Private, "my own").await.unwrap();
+    alice.open_direct(&strangers[50]).await.unwrap();
+    alice.join(&invitations[0]).await.unwrap();
+    alice.create(v1::RoomKind::Private, "my last").await.unwrap();
+    // Her own five; and only her own are counted.
+    refused(
+        alice.create(v1::RoomKind::Private, "one more").await,
+        ErrorReason::TooMany,
+    );
+    refused(alice.join(&invitations[1]).await, ErrorReason::TooMany);
+    let direct = alice.direct_room(&strangers[0]).await;
+    alice.send(&direct, "please do not").await.unwrap();
+    // An invitation that was answered leaves its place to another.
+    strangers[50].invite(&late, &alice).await.unwrap();
+}
+
+#[tokio::test]
 async fn unanswered_sends_on_a_stream_are_limited_and_the_stream_lives_on() {
-    let server = Server::start(&[("unanswered_sends", 8)]).await;
+    // All are sent before an answer is read, and the answers must have room to wait.
+    let server = Server::start(&[("unanswered_sends", 8), ("result_bytes", 16 << 20)]).await;
     let alice = server.user("alice").await;
     let room = alice.public_room("tea").await;
     let mut stream = alice.live().await;
