@@ -421,3 +421,26 @@ async fn more_logins_at_once_than_can_be_hashed_are_answered_and_the_server_stay
         );
     }
 }
+
+#[tokio::test]
+async fn the_use_of_a_session_from_another_address_is_a_row_of_the_journal() {
+    let mut server = Server::start(&[]).await;
+    let alice = server.user("alice").await;
+    alice.user_with_id("me").await.unwrap();
+    let elsewhere = alice.over(server.channel_from([127, 0, 0, 2].into()).await);
+    crate::support::eventually("the other address", || async {
+        (elsewhere.sessions().await.unwrap()[0].address == "127.0.0.2").then_some(())
+    })
+    .await;
+    assert!(server.terminate().await.success());
+    let heads = crate::journal::heads(&server);
+    let seen = heads.iter().filter(|head| head.kind() == v1::EventKind::SessionSeen);
+    let seen: Vec<(&str, &str, i64)> = seen
+        .map(|head| (head.subject_id.as_str(), head.actor_id.as_str(), head.seq))
+        .collect();
+    assert_eq!(
+        seen,
+        [(alice.session_id.as_str(), alice.id.as_str(), 0)],
+        "once, and outside rooms"
+    );
+}

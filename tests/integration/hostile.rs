@@ -2,9 +2,12 @@
 //!
 //! That no answer is `INTERNAL` and no log holds a panic is checked in `support` for every test.
 
+use std::pin::Pin;
+
 use bytes::{Buf as _, BufMut as _, Bytes};
 use prost::Message as _;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::{Body as _, Service, http};
 use tonic::{Code, Status};
 
 use crate::support::user::message;
@@ -241,6 +244,72 @@ async fn what_cannot_be_decoded_is_a_malformed_request() {
     let mut unknown = v1::ListRoomsRequest::default().encode_to_vec();
     unknown.extend([0xf8, 0x07, 0x01]);
     call(&alice, "RoomService/ListRooms", unknown.into()).await.unwrap();
+}
+
+/// Sends a body that need be no gRPC message, and gives the status of the answer, from its headers or trailers.
+async fn post(user: &User, method: &str, body: &'static str) -> Status {
+    let authorization = user.request(()).metadata().get("authorization").expect("a login").clone();
+    let request = http::Request::post(format!("/greffe.v1.{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("authorization", authorization.to_str().expect("a token is ASCII"))
+        .body(tonic::body::Body::new(body.to_owned()))
+        .expect("a request");
+    let mut channel = user.channel();
+    std::future::poll_fn(|context| Service::poll_ready(&mut channel, context))
+        .await
+        .expect("the server is there");
+    let response = within("an answer", channel.call(request)).await.expect("an answer");
+    if let Some(status) = Status::from_header_map(response.headers()) {
+        return status;
+    }
+    let mut body = response.into_body();
+    loop {
+        let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+        let frame = within("a frame", frame).await.expect("an answer ends with a status");
+        if let Ok(trailers) = frame.expect("the answer is not broken off").into_trailers() {
+            return Status::from_header_map(&trailers).expect("the trailers hold a status");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_grpc_messages_are_malformed_requests() {
+    let server = Server::start(&[]).await;
+    let alice = server.user("alice").await;
+    for (what, body) in [
+        ("nothing", ""),
+        ("a compression flag that does not exist", "\x07\0\0\0\0"),
+        ("the same with a message", "\x07\0\0\0\x02\x0a\0"),
+        ("compressed, without an encoding", "\x01\0\0\0\x02\x0a\0"),
+        ("a message that is cut", "\0\0\0\0\x0a\x0a\x02"),
+        ("a header that is cut", "\0\0\0"),
+        ("one byte", "\0"),
+    ] {
+        for method in [
+            "UserService/GetUser",
+            "ChatService/SendMessage",
+            "AuthService/LogIn",
+            "ChatService/Subscribe",
+            "ChatService/Chat",
+        ] {
+            if (method, body) == ("ChatService/Chat", "") {
+                // Closed without a word, which is no fault of form.
+                let refusal = Refusal::from(post(&alice, method, body).await);
+                assert_eq!(refusal.reason, ErrorReason::HelloExpected);
+                continue;
+            }
+            let status = post(&alice, method, body).await;
+            assert_ne!(status.code(), Code::Internal, "{method}, {what}: {status:?}");
+            let refusal = Refusal::from(status);
+            assert_eq!(
+                refusal.reason,
+                ErrorReason::MalformedRequest,
+                "{method}, {what}: {refusal:?}"
+            );
+        }
+    }
+    alice.user_with_id("me").await.unwrap();
 }
 
 #[tokio::test]

@@ -38,6 +38,29 @@ pub(crate) fn recompute(server: &Server, words: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).expect("the script prints JSON")
 }
 
+/// The heads of all rows of a stopped server's journal.
+pub(crate) fn heads(server: &Server) -> Vec<v1::EventHead> {
+    let script = "import sqlite3, sys\n\
+        for head, in sqlite3.connect(sys.argv[1]).execute('SELECT head FROM journal ORDER BY idx'):\n    \
+            print(head.hex())";
+    let output = Command::new("python3").args(["-c", script]).arg(server.database()).output();
+    let output = output.expect("python3 can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).expect("hexadecimal is ASCII");
+    let bytes = |line: &str| -> Vec<u8> {
+        let digits = (0..line.len()).step_by(2).map(|at| &line[at..at + 2]);
+        digits.map(|pair| u8::from_str_radix(pair, 16).expect("hexadecimal")).collect()
+    };
+    let heads = lines.lines().map(|line| prost::Message::decode(&bytes(line)[..]));
+    heads.collect::<Result<_, _>>().expect("each head is one")
+}
+
+/// The index of the row that ended a session, in a journal's heads.
+pub(crate) fn end_of_session(heads: &[v1::EventHead], session: &str) -> i64 {
+    let row = |head: &&v1::EventHead| head.kind() == v1::EventKind::SessionEnded && head.subject_id == session;
+    heads.iter().find(row).expect("the session has ended").index
+}
+
 /// Stops the server, and compares what independent code computes with what `check` says.
 pub(crate) async fn agrees(server: &mut Server, words: &[&str]) -> serde_json::Value {
     let status = server.terminate().await;
@@ -161,6 +184,7 @@ async fn a_changed_journal_is_found_by_check_and_refused_at_start() {
         "UPDATE journal SET head = x'0801' || substr(head, 3) WHERE idx = (SELECT max(idx) - 3 FROM journal)",
         "DELETE FROM journal WHERE idx = (SELECT max(idx) FROM journal)",
         "DELETE FROM journal WHERE idx = (SELECT max(idx) - 3 FROM journal)",
+        "UPDATE journal_head SET edge = zeroblob(length(edge))",
     ] {
         let mut server = Server::start(&[]).await;
         let alice = server.user("alice").await;
@@ -175,6 +199,43 @@ async fn a_changed_journal_is_found_by_check_and_refused_at_start() {
         assert_eq!(status.code(), Some(1), "{change}: {stdout}{stderr}");
         let refusal = server.spawn().await;
         assert!(refusal.is_err(), "the server started after: {change}");
+    }
+}
+
+#[tokio::test]
+async fn a_changed_tree_is_refused_at_start_also_where_only_the_newest_rows_are_read() {
+    // A start reads 10,000 rows.
+    const ROWS: usize = 10_500;
+    let mut server = Server::start(&[]).await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let ledger = Ledger::new(&server.general().await);
+    tokio::join!(ledger.clone().load(alice, ROWS / 2), ledger.clone().load(bob, ROWS / 2));
+    assert_eq!(ledger.acknowledged(), ROWS);
+    server.restart().await;
+    assert!(server.terminate().await.success());
+    tamper(&server, "UPDATE journal_head SET edge = zeroblob(length(edge))");
+    let status = server.spawn().await.expect_err("another tree");
+    assert_eq!(status.code(), Some(1));
+    let (status, stdout, stderr) = server.run(&["check", "--json"]).await;
+    assert_eq!(status.code(), Some(1), "{stdout}{stderr}");
+}
+
+#[tokio::test]
+async fn a_reaction_or_mention_that_is_gone_behind_the_journals_back_is_found_by_check() {
+    let mut server = Server::start(&[]).await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let general = server.general().await;
+    let seq = alice.send(&general, "hello @bob").await.unwrap().seq;
+    bob.react(&general, seq, "👍").await.unwrap();
+    assert!(server.terminate().await.success());
+    server.check().await;
+    let whole = std::fs::read(server.database()).unwrap();
+    for change in ["DELETE FROM mention", "DELETE FROM reaction"] {
+        tamper(&server, change);
+        let (status, stdout, stderr) = server.run(&["check", "--json"]).await;
+        assert_eq!(status.code(), Some(1), "{change}: {stdout}{stderr}");
+        std::fs::write(server.database(), &whole).unwrap();
+        server.check().await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages: posting, editing, deleting, replies, reactions, mentions, read marks, search.
 
+use v1::chat_request::Action;
 use v1::list_events_request::From as Events;
 use v1::list_messages_request::From as Messages;
 
@@ -145,6 +146,60 @@ async fn reactions_are_one_of_a_kind_for_each_person() {
         refused(bob.react(&room, seq, emoji).await, ErrorReason::InvalidField);
     }
     bob.react(&room, seq, &"x".repeat(32)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_with_many_reactions_and_requests_about_it_holds_up_nobody() {
+    let server = Server::start(&[]).await;
+    let (alice, mallory) = (server.user("alice").await, server.user("mallory").await);
+    let people = server.users("person", 30).await;
+    let general = server.general().await;
+    let seq = alice.send(&general, "tea").await.unwrap().seq;
+    let reaction = |emoji: &str| v1::AddReactionRequest {
+        request_id: request_id(),
+        room_id: general.clone(),
+        seq,
+        emoji: emoji.to_owned(),
+    };
+    let mut streams = Vec::new();
+    for person in &people {
+        streams.push(person.live().await);
+    }
+    for emoji in ["1", "2", "3", "4", "5", "6", "7"] {
+        for stream in &mut streams {
+            stream.act(Action::AddReaction(reaction(emoji))).await;
+        }
+    }
+    for stream in &mut streams {
+        for _ in 0..7 {
+            stream.next_result().await.1.unwrap();
+        }
+    }
+    mallory.react(&general, seq, "again").await.unwrap();
+
+    // Each as many as may be unanswered, all refused; and the others react meanwhile.
+    let mut flood = mallory.live().await;
+    for _ in 0..256 {
+        flood.act(Action::AddReaction(reaction("again"))).await;
+    }
+    for stream in &mut streams {
+        stream.act(Action::AddReaction(reaction("8"))).await;
+    }
+    let receipt = alice.send(&general, "is anybody there?").await.unwrap();
+    for _ in 0..256 {
+        refused(flood.next_result().await.1, ErrorReason::AlreadyReacted);
+    }
+    alice.send(&general, "fence").await.unwrap();
+    for stream in &mut streams {
+        stream.next_result().await.1.unwrap();
+        if !stream.events_seen().any(|event| text_of(event) == Some("fence")) {
+            stream.message("fence").await;
+        }
+        assert!(seqs(stream.events_seen(), &general).contains(&receipt.seq));
+    }
+    let events = alice.events_after(&general, seq).await.unwrap();
+    let reactions = events.iter().map(head).filter(|head| head.target_seq == seq);
+    assert_eq!(reactions.count(), 30 * 8 + 1, "what was refused is not stored");
 }
 
 #[tokio::test]

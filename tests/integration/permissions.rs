@@ -2,9 +2,13 @@
 
 use v1::chat_request::Action;
 
+use crate::journal::end_of_session;
+use crate::support::load::Ledger;
 use crate::support::stream::{head, resume};
 use crate::support::user::message;
-use crate::support::{ErrorReason, Refusal, Server, User, eventually, refused, request_id, v1};
+use crate::support::{
+    ErrorReason, Kind, PASSWORD, Refusal, Server, Stream, User, eventually, refused, request_id, v1, within,
+};
 
 /// Makes every call about `room` as `user`, and gives each answer's refusal under the call's name.
 async fn every_call(user: &User, room: &str, other: &User) -> Vec<(&'static str, Option<Refusal>)> {
@@ -305,7 +309,7 @@ async fn presence_is_not_told_to_those_who_share_no_small_room() {
     let general = server.general().await;
     bob.send(&general, "fence").await.unwrap();
     eves.message("fence").await;
-    let told = eves.seen.iter().any(|kind| matches!(kind, crate::support::Kind::Presence(_)));
+    let told = eves.seen.iter().any(|kind| matches!(kind, Kind::Presence(_)));
     assert!(!told, "{:?}", eves.seen);
 }
 
@@ -322,5 +326,119 @@ async fn nothing_reaches_a_session_after_its_end() {
     stream.ended().await;
     for event in stream.events_seen() {
         assert!(head(event).index <= receipt.index, "{event:?}");
+    }
+}
+
+/// Reads a stream to its end: why it ended, and the highest index of an event that it brought.
+async fn read_out(mut stream: Stream) -> (v1::EndReason, i64) {
+    let (reason, status) = stream.ended().await;
+    assert_eq!(status.code(), tonic::Code::Unauthenticated, "{status:?}");
+    let newest = stream.events_seen().map(|event| head(event).index).max();
+    (reason, newest.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn no_event_after_the_end_of_a_session_reaches_it_not_even_one_of_the_same_commit() {
+    let mut server = Server::start(&[]).await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.private_room_with("den", &[&bob]).await;
+    let mut devices = Vec::new();
+    let mut readers = Vec::new();
+    for _ in 0..9 {
+        let device = server.login("bob").await;
+        readers.push(tokio::spawn(read_out(device.live().await)));
+        devices.push(device);
+    }
+    let ledger = Ledger::new(&room);
+    let mut load = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        load.spawn(ledger.clone().load(alice.over(server.channel().await), usize::MAX));
+    }
+    for (number, device) in devices[..6].iter().enumerate() {
+        // Always in the middle of the load.
+        let goal = (number + 1) * 100;
+        eventually("some load", || async { (ledger.acknowledged() >= goal).then_some(()) }).await;
+        if number % 2 == 0 {
+            bob.revoke(&device.session_id).await.unwrap();
+        } else {
+            device.log_out().await.unwrap();
+        }
+    }
+    bob.change_password(PASSWORD, "another owl in the attic").await.unwrap();
+    let more = ledger.acknowledged() + 100;
+    eventually("some more load", || async {
+        (ledger.acknowledged() >= more).then_some(())
+    })
+    .await;
+    load.shutdown().await;
+    let mut ends = Vec::new();
+    for reader in readers {
+        ends.push(within("the end of a stream", reader).await.unwrap());
+    }
+    assert!(server.terminate().await.success());
+    let heads = crate::journal::heads(&server);
+    for (number, (device, (reason, newest))) in devices.iter().zip(ends).enumerate() {
+        let expected = match number {
+            6.. => v1::EndReason::PasswordChanged,
+            _ if number % 2 == 0 => v1::EndReason::Revoked,
+            _ => v1::EndReason::LoggedOut,
+        };
+        assert_eq!(reason, expected, "session {number}");
+        let end = end_of_session(&heads, &device.session_id);
+        assert!(newest < end, "session {number} ended at {end} and was told of {newest}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_its_stream_is_not_read_hears_of_nothing_but_its_end() {
+    let mut server = Server::start(&[]).await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.private_room_with("den", &[&bob]).await;
+    let mut laptop = bob.live().await;
+    let mut devices = Vec::new();
+    for _ in 0..3 {
+        let device = server.login("bob").await.over(server.narrow_channel().await);
+        let stream = device.live().await;
+        devices.push((device, stream));
+    }
+    // Far more than a narrow connection takes unread.
+    for _ in 0..40 {
+        alice.send(&room, &"x".repeat(16384)).await.unwrap();
+    }
+    server.login("bob").await.revoke(&devices[0].0.session_id).await.unwrap();
+    // Over another connection: the unread stream holds up nobody but itself.
+    devices[1].0.over(server.channel().await).log_out().await.unwrap();
+    bob.change_password(PASSWORD, "another owl in the attic").await.unwrap();
+    let attic = alice.private_room("attic").await;
+    alice.invite(&attic, &bob).await.unwrap();
+    alice.direct_room(&bob).await;
+    alice.send(&room, "after the end").await.unwrap();
+    laptop.room_state(&attic).await;
+    laptop.message("after the end").await;
+
+    let reasons = [
+        v1::EndReason::Revoked,
+        v1::EndReason::LoggedOut,
+        v1::EndReason::PasswordChanged,
+    ];
+    let mut told = Vec::new();
+    for ((device, mut stream), expected) in devices.into_iter().zip(reasons) {
+        let before = stream.seen.len();
+        assert_eq!(stream.ended().await.0, expected);
+        for kind in &stream.seen[before..] {
+            // What was on its way before the end, and the end.
+            assert!(
+                matches!(kind, Kind::Events(_) | Kind::Presence(_) | Kind::Ended(_)),
+                "{kind:?}"
+            );
+        }
+        let newest = stream.events_seen().map(|event| head(event).index).max();
+        told.push((device.session_id, newest.unwrap_or_default()));
+    }
+    assert!(server.terminate().await.success());
+    let heads = crate::journal::heads(&server);
+    for (session, newest) in told {
+        let end = end_of_session(&heads, &session);
+        assert!(newest < end, "ended at {end} and was told of {newest}");
     }
 }

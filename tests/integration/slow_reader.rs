@@ -1,13 +1,14 @@
 //! Clients that stop reading: bounded memory, nobody else held up, nothing lost.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use v1::chat_request::Action;
 
 use crate::support::load::Ledger;
-use crate::support::stream::{head, resume};
+use crate::support::stream::{head, outcome, resume, text_of};
 use crate::support::user::message;
-use crate::support::{ErrorReason, Kind, Server, User, setting, v1};
+use crate::support::{ErrorReason, Kind, Server, User, setting, v1, within};
 
 /// What a server may grow by for one client that does not read.
 const GROWTH: u64 = 16 << 20;
@@ -69,59 +70,109 @@ async fn a_subscriber_that_stops_reading_costs_little_and_gets_everything_when_i
     assert_eq!(resumed.caught_up().await.len(), 1);
 }
 
+/// Sends all of `requests` again over a new stream, a few at a time, until each is answered with a receipt.
+async fn repeat_all(user: &User, requests: &[v1::SendMessageRequest]) {
+    let mut stream = user.live().await;
+    let (mut sent, mut answered) = (0, 0);
+    while answered < requests.len() {
+        while sent < requests.len() && sent - answered < 128 {
+            stream.act(Action::SendMessage(requests[sent].clone())).await;
+            sent += 1;
+        }
+        stream.next_result().await.1.unwrap();
+        answered += 1;
+        stream.seen.clear();
+    }
+}
+
+/// The texts of a user's messages in a room.
+async fn texts_of(user: &User, room: &str) -> Vec<String> {
+    let events = user.events_after(room, 0).await.unwrap();
+    let own = events.iter().filter(|event| head(event).actor_id == user.id);
+    own.filter_map(|event| text_of(event).map(str::to_owned)).collect()
+}
+
 #[tokio::test]
-async fn a_sender_that_never_reads_its_results_is_bounded_and_each_message_is_stored_once() {
-    let count = setting("GREFFE_TEST_UNREAD", 6000);
-    let server = Server::start(&[("result_bytes", 65536)]).await;
+async fn a_sender_that_never_reads_its_results_is_bounded_and_ended_and_each_message_is_stored_once() {
+    const RESULT_BYTES: usize = 65_536;
+    // Each answer has at least a request id.
+    const ANSWER_BYTES: usize = 36;
+    let count = usize::try_from(setting("GREFFE_TEST_UNANSWERED", 20_000)).expect("a small number");
+    let server = Server::start(&[("result_bytes", 65_536)]).await;
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     let room = alice.private_room_with("den", &[&bob]).await;
     warm_up(&server, &alice, &room).await;
     let before = server.resident_bytes();
+    let mut largest = before;
     let mut stream = bob.over(server.narrow_channel().await).live().await;
+    // More than the connection takes unread: not even the stream's end can be told before it is read.
+    for _ in 0..20 {
+        alice.send(&room, &"x".repeat(16384)).await.unwrap();
+    }
     let sender = stream.sender();
-    let mut ids = Vec::new();
+    let mut requests = Vec::with_capacity(count);
+    let mut open = true;
     for number in 0..count {
         let request = message(&room, &format!("message {number}"));
-        let id = request.request_id.clone();
-        let action = Some(Action::SendMessage(request));
-        // A server that has ended the stream need not take anything more.
-        let sending = sender.send(v1::ChatRequest { action });
-        let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(3), sending).await else {
-            break;
-        };
-        ids.push(id);
+        requests.push(request.clone());
+        if open {
+            let action = Some(Action::SendMessage(request));
+            // A server that has ended the stream need not take anything more.
+            open = within("room for a send", sender.send(v1::ChatRequest { action })).await.is_ok();
+        }
+        if number % 1000 == 0 {
+            largest = largest.max(server.resident_bytes());
+        }
     }
-    let grown = server.resident_bytes().saturating_sub(before);
+    // So many answers cannot wait, so the stream has been ended before these; each has time to be decided before the next.
+    let mut late = Vec::new();
+    for number in 0..50 {
+        let request = message(&room, &format!("late message {number}"));
+        late.push(request.text.clone());
+        requests.push(request.clone());
+        let action = Some(Action::SendMessage(request));
+        open = open && within("room for a send", sender.send(v1::ChatRequest { action })).await.is_ok();
+        bob.mark_read(&room, 1).await.unwrap();
+    }
+    largest = largest.max(server.resident_bytes());
+    let grown = largest.saturating_sub(before);
     assert!(grown < GROWTH, "grown by {} KiB", grown / 1024);
-    let mut stored = 0;
+
+    let mut receipts = HashMap::new();
     let mut answered = 0;
-    let mut slow = false;
-    while answered < ids.len() {
+    let reason = loop {
         match stream.next().await {
             Some(Kind::SendResult(result)) => {
                 answered += 1;
-                match crate::support::stream::outcome(&result) {
-                    Ok(_) => stored += 1,
+                match outcome(&result) {
+                    Ok(receipt) => drop(receipts.insert(result.request_id, receipt)),
                     Err(refusal) => assert_eq!(refusal.reason, ErrorReason::TooManyUnanswered),
                 }
             }
-            Some(Kind::Ended(ended)) => {
-                assert_eq!(ended.reason(), v1::EndReason::SlowReader);
-                slow = true;
-                break;
-            }
+            Some(Kind::Ended(ended)) => break ended.reason(),
             Some(_) => {}
             None => panic!("the stream ended without a reason: {:?}", stream.status),
         }
         stream.seen.clear();
-    }
-    assert!(slow, "all {answered} answers were kept for a client that did not read");
-    let messages = bob.events_after(&room, 0).await.unwrap();
-    let mine = messages
-        .iter()
-        .filter(|event| head(event).actor_id == bob.id && head(event).kind() == v1::EventKind::MessagePosted);
-    let texts: Vec<&str> = mine.filter_map(crate::support::stream::text_of).collect();
-    let unique: std::collections::HashSet<&&str> = texts.iter().collect();
-    assert_eq!(unique.len(), texts.len(), "a message is stored twice");
-    assert!(texts.len() >= stored, "{} stored, {stored} acknowledged", texts.len());
+    };
+    assert_eq!(reason, v1::EndReason::SlowReader, "after {answered} of {count} answers");
+    let stored = texts_of(&bob, &room).await;
+    // The answers that were told, those that waited unread, and what had been asked and not been answered when the stream ended.
+    let bound = answered + RESULT_BYTES / ANSWER_BYTES + 256;
+    assert!(
+        (receipts.len()..=bound).contains(&stored.len()) && bound < count,
+        "{} stored; {} acknowledged, at most {bound} expected",
+        stored.len(),
+        receipts.len()
+    );
+    let too_late: Vec<&String> = late.iter().filter(|text| stored.contains(text)).collect();
+    assert!(too_late.is_empty(), "stored after the end: {too_late:?}");
+
+    repeat_all(&bob, &requests).await;
+    let mut texts = texts_of(&bob, &room).await;
+    texts.sort_unstable();
+    let mut expected: Vec<String> = requests.iter().map(|request| request.text.clone()).collect();
+    expected.sort_unstable();
+    assert_eq!(texts.len(), expected.len(), "each message is there once");
+    assert!(texts == expected, "other messages are there than were sent");
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::journal::tamper;
-use crate::support::{Options, Server};
+use crate::support::{Options, Server, eventually};
 
 #[tokio::test]
 async fn a_second_server_on_the_same_data_names_the_first_ones_pid() {
@@ -37,6 +37,33 @@ async fn the_data_directory_is_its_owners_alone() {
             entry.path().display()
         );
     }
+}
+
+#[tokio::test]
+async fn databases_are_their_owners_alone_also_in_a_directory_that_others_may_read() {
+    let mut server = Server::stopped(Options::default());
+    std::fs::create_dir(server.data_dir()).unwrap();
+    std::fs::set_permissions(server.data_dir(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    server.spawn().await.unwrap();
+    let alice = server.user("alice").await;
+    alice.send(&server.general().await, "quokka").await.unwrap();
+    // Once it is found, the search index is on disk as well.
+    eventually("the message in the index", || async {
+        (!alice.search("quokka").await.unwrap().is_empty()).then_some(())
+    })
+    .await;
+    let mut databases = 0;
+    for entry in std::fs::read_dir(server.data_dir()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        // Each with its write-ahead log and the log's index.
+        if name.contains(".db") {
+            databases += 1;
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name} has mode {mode:o}");
+        }
+    }
+    assert!(databases >= 4, "{databases} files of databases");
 }
 
 #[tokio::test]
@@ -132,6 +159,14 @@ async fn check_works_on_a_stopped_server_and_not_on_nothing() {
     assert_eq!(checked["root"].as_str().unwrap().len(), 64);
     let nothing = Server::stopped(Options::default());
     let (status, _, stderr) = nothing.run(&["check", "--json"]).await;
-    assert!(!status.success() && !stderr.is_empty());
-    assert!(!nothing.database().exists(), "check makes nothing");
+    assert_eq!(status.code(), Some(6), "{stderr}");
+    assert!(
+        !stderr.is_empty() && !nothing.data_dir().exists(),
+        "check makes nothing"
+    );
+    std::fs::create_dir(nothing.data_dir()).unwrap();
+    let (status, _, stderr) = nothing.run(&["check"]).await;
+    assert_eq!(status.code(), Some(6), "{stderr}");
+    let left = std::fs::read_dir(nothing.data_dir()).unwrap().count();
+    assert_eq!(left, 0, "check leaves nothing in a directory that is no server's");
 }

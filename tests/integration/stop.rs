@@ -58,6 +58,47 @@ async fn a_stopping_server_ends_every_stream_with_a_reason_and_exits_with_zero()
 }
 
 #[tokio::test]
+async fn a_stream_is_told_that_the_server_drains_right_before_its_end() {
+    let mut server = Server::start(&[]).await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let general = server.general().await;
+    let mut streams = [
+        alice.live().await,
+        alice.subscribe(v1::Hello::default()).await.unwrap(),
+        bob.over(server.narrow_channel().await).live().await,
+    ];
+    // The last one has more to read than it takes at a time.
+    for _ in 0..20 {
+        alice.send(&general, &"x".repeat(16384)).await.unwrap();
+    }
+    server.begin_to_stop();
+    for stream in &mut streams {
+        stream.ended().await;
+        let last_two = &stream.seen[stream.seen.len() - 2..];
+        assert!(
+            matches!(last_two, [Kind::Draining(draining), Kind::Ended(_)] if draining.reconnect_after.is_some()),
+            "{last_two:?}"
+        );
+    }
+    assert!(server.wait().await.success());
+}
+
+#[tokio::test]
+async fn a_hangup_does_not_end_the_server() {
+    let mut server = Server::start(&[]).await;
+    let alice = server.user("alice").await;
+    let general = server.general().await;
+    let mut stream = alice.live().await;
+    for number in 0..3 {
+        server.hang_up();
+        alice.send(&general, &format!("message {number}")).await.unwrap();
+    }
+    stream.message("message 2").await;
+    // Not killed by one of the signals meanwhile.
+    assert_eq!(server.terminate().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_before_a_stop_is_there_after_it() {
     let mut server = Server::start(&[]).await;
     let users = server.users("person", 4).await;

@@ -6,9 +6,11 @@ use tonic::Code;
 use v1::ResetCause;
 use v1::chat_request::Action;
 
-use crate::support::stream::{head, resume, seqs, text_of};
+use crate::support::stream::{event_of, head, resume, seqs, text_of};
 use crate::support::user::{message, room_id};
-use crate::support::{ErrorReason, Kind, PASSWORD, Refusal, Server, Stream, User, refused, request_id, v1, within};
+use crate::support::{
+    DEADLINE, ErrorReason, Kind, PASSWORD, Refusal, Server, Stream, User, refused, request_id, v1, within,
+};
 
 /// A hello from the first event on.
 fn from_the_start() -> v1::Hello {
@@ -220,6 +222,83 @@ async fn a_position_in_a_room_that_is_none_of_ones_own_is_answered_with_why() {
         assert_eq!(stream.room_gone(room).await.reason(), reason, "{room}");
         assert_eq!(stream.caught_up().await, []);
     }
+}
+
+#[tokio::test]
+async fn a_room_that_one_is_only_invited_to_is_an_invitation_whatever_position_is_given() {
+    let server = Server::start(&[]).await;
+    let epoch = server.info().await.epoch;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let (tea, den) = (alice.public_room("tea").await, alice.private_room("den").await);
+    for room in [&tea, &den] {
+        fill(&alice, room, 3).await;
+        alice.invite(room, &bob).await.unwrap();
+        for after_seq in [0, 2, 1000] {
+            for mut stream in both(&bob, resume(&epoch, room, after_seq)).await {
+                let started = stream.started().await;
+                let state = started.rooms.iter().find(|state| room_id(state) == *room);
+                assert_eq!(state.unwrap().my_role(), v1::MemberRole::Invited);
+                assert_eq!(stream.caught_up().await, []);
+                let told = |kind: &Kind| matches!(kind, Kind::RoomGone(_) | Kind::Reset(_));
+                assert!(!stream.seen.iter().any(told), "{:?}", stream.seen);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flooded_room_does_not_hold_up_a_quiet_one_when_a_stream_resumes() {
+    let server = Server::start(&[]).await;
+    let epoch = server.info().await.epoch;
+    let (alice, bob, carol) = (
+        server.user("alice").await,
+        server.user("bob").await,
+        server.user("carol").await,
+    );
+    // One before the flooded room and one after it, in whatever order they are served.
+    let early = alice.direct_room(&bob).await;
+    let flooded = alice.private_room_with("flood", &[&bob]).await;
+    let late = carol.direct_room(&bob).await;
+    let text = "x".repeat(16384);
+    // A loader that never stops, so that the room lags for as long as it is read.
+    let flood = {
+        let (alice, flooded, text) = (alice.over(server.channel().await), flooded.clone(), text.clone());
+        tokio::spawn(async move { while alice.send(&flooded, &text).await.is_ok() {} })
+    };
+    crate::support::eventually("the flood", || async {
+        (bob.room(&flooded).await.unwrap().head_seq > 200).then_some(())
+    })
+    .await;
+    alice.send(&early, "quiet words").await.unwrap();
+    let last = carol.send(&late, "more quiet words").await.unwrap();
+    let position = |room: &str, after_seq| v1::RoomPosition {
+        room_id: room.to_owned(),
+        after_seq,
+    };
+    let hello = v1::Hello {
+        epoch,
+        positions: vec![position(&flooded, 3), position(&early, 1), position(&late, 1)],
+        ..v1::Hello::default()
+    };
+    for mut stream in both(&bob, hello).await {
+        stream.started().await;
+        let mut quiet = 0;
+        let mut flooding = 0;
+        while quiet < 2 {
+            let event = stream.wait_for("an event", |kind| event_of(kind).cloned()).await;
+            if head(&event).room_id == flooded {
+                flooding += 1;
+            } else {
+                quiet += 1;
+            }
+        }
+        // A page has 256 KiB: sixteen such texts.
+        assert!(flooding <= 64, "{flooding} events of the flooded room came first");
+        let expected = (4..4 + flooding).collect::<Vec<i64>>();
+        assert_eq!(seqs(stream.events_seen(), &flooded), expected);
+        assert_eq!(seqs(stream.events_seen(), &late), [last.seq]);
+    }
+    flood.abort();
 }
 
 #[tokio::test]
@@ -535,6 +614,100 @@ async fn leaving_and_being_removed_end_a_room_on_every_stream() {
     }
 }
 
+/// That nothing about a room comes between its `RoomGone` and the `RoomState` that says that one is back.
+fn assert_silent_after_room_gone(seen: &[Kind], room: &str) {
+    assert!(
+        seen.iter().any(|kind| matches!(kind, Kind::RoomGone(it) if it.room_id == room)),
+        "there was no RoomGone"
+    );
+    let mut gone = false;
+    for kind in seen {
+        let about = match kind {
+            Kind::RoomGone(it) if it.room_id == room => {
+                gone = true;
+                continue;
+            }
+            Kind::RoomState(state) if room_id(state) == room => {
+                gone = false;
+                continue;
+            }
+            Kind::Typing(typing) => &typing.room_id,
+            Kind::ReadMark(mark) => &mark.room_id,
+            Kind::Events(batch) => &head(&batch.events[0]).room_id,
+            _ => continue,
+        };
+        assert!(!gone || about != room, "{kind:?} came after RoomGone");
+    }
+}
+
+#[tokio::test]
+async fn typing_and_read_marks_that_wait_are_forgotten_when_their_room_is_gone() {
+    let server = Server::start(&[]).await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.private_room_with("den", &[&bob]).await;
+    let general = server.general().await;
+    let mut stream = bob.over(server.narrow_channel().await).live().await;
+    // More than the connection takes unread, so that what follows waits in the server.
+    for _ in 0..20 {
+        alice.send(&general, &"x".repeat(16384)).await.unwrap();
+    }
+    let seq = alice.send(&room, "read me").await.unwrap().seq;
+    alice.set_typing(&room, true).await.unwrap();
+    bob.mark_read(&room, seq).await.unwrap();
+    alice.remove(&room, &bob).await.unwrap();
+    refused(bob.mark_read(&room, seq).await, ErrorReason::RoomNotFound);
+    alice.set_typing(&general, true).await.unwrap();
+    alice.send(&general, "fence").await.unwrap();
+    stream.message("fence").await;
+    // Told after all events: the room's own would have come before it.
+    stream
+        .wait_for("typing in general", |kind| match kind {
+            Kind::Typing(typing) if typing.room_id == general => Some(()),
+            _ => None,
+        })
+        .await;
+    assert_silent_after_room_gone(&stream.seen, &room);
+}
+
+#[tokio::test]
+async fn no_typing_or_read_mark_of_a_room_comes_after_its_room_gone_while_they_race() {
+    let server = Server::start(&[]).await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.private_room_with("den", &[&bob]).await;
+    let general = server.general().await;
+    let mut streams = [bob.live().await, bob.live().await];
+    let others = [bob.over(server.channel().await), bob.over(server.channel().await)];
+    let typist = alice.over(server.channel().await);
+    for round in 0..30 {
+        let seq = alice.send(&room, "read me").await.unwrap().seq;
+        // Refused where the removal came first.
+        let mark = async |user: &User| drop(user.mark_read(&room, seq).await);
+        let (removed, ..) = tokio::join!(
+            alice.remove(&room, &bob),
+            mark(&others[0]),
+            mark(&others[1]),
+            mark(&bob),
+            async { typist.set_typing(&room, round % 2 == 0).await.unwrap() },
+        );
+        removed.unwrap();
+        alice.invite(&room, &bob).await.unwrap();
+        bob.join(&room).await.unwrap();
+    }
+    alice.remove(&room, &bob).await.unwrap();
+    alice.send(&general, "fence").await.unwrap();
+    bob.mark_read(&general, 1).await.unwrap();
+    for stream in &mut streams {
+        stream.message("fence").await;
+        stream
+            .wait_for("the read mark in general", |kind| match kind {
+                Kind::ReadMark(mark) if mark.room_id == general => Some(()),
+                _ => None,
+            })
+            .await;
+        assert_silent_after_room_gone(&stream.seen, &room);
+    }
+}
+
 #[tokio::test]
 async fn a_taken_back_invitation_is_gone_from_streams() {
     let server = Server::start(&[]).await;
@@ -598,6 +771,32 @@ async fn an_expired_session_ends_its_streams_and_its_calls() {
         .ends_with(v1::EndReason::Expired, Code::Unauthenticated, ErrorReason::SessionEnded)
         .await;
     refused(alice.user_with_id("me").await, ErrorReason::SessionEnded);
+}
+
+#[tokio::test]
+async fn a_session_that_is_used_does_not_expire_as_idle_and_one_that_is_not_does() {
+    let server = Server::start(&[("session_idle_seconds", 5), ("heartbeat_seconds", 60)]).await;
+    let caller = server.user("alice").await;
+    let (streamer, idle) = (server.login("alice").await, server.login("alice").await);
+    let general = server.general().await;
+    let mut stream = streamer.live().await;
+    let begun = std::time::Instant::now();
+    let mut beat = tokio::time::interval(Duration::from_millis(250));
+    let mut expired = false;
+    while !expired || begun.elapsed() < Duration::from_secs(9) {
+        assert!(begun.elapsed() < DEADLINE, "the unused session does not expire");
+        beat.tick().await;
+        let text = format!("after {:?}", begun.elapsed());
+        caller.send(&general, &text).await.unwrap();
+        stream.message(&text).await;
+        let sessions = caller.sessions().await.unwrap();
+        let alive = |login: &User| sessions.iter().any(|session| session.id == login.session_id);
+        assert!(alive(&caller) && alive(&streamer), "{sessions:?}");
+        expired = !alive(&idle);
+        stream.seen.clear();
+    }
+    streamer.user_with_id("me").await.unwrap();
+    refused(idle.user_with_id("me").await, ErrorReason::SessionEnded);
 }
 
 #[tokio::test]

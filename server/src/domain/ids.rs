@@ -16,7 +16,10 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 ///
 /// # Panics
 /// If the system has no random source: nothing here would be safe without one.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that asks for randomness"
+)]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system's random source works");

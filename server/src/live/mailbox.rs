@@ -267,6 +267,10 @@ impl Mailbox {
         if inner.ending.is_some() {
             return None;
         }
+        // A mark that was set before the reader left may be told after it.
+        if inner.slot_of.get(&room).is_none_or(|slot| inner.slots[*slot].gone) {
+            return None;
+        }
         inner.read_marks.insert(room, seq);
         inner.waker.take()
     }

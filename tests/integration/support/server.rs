@@ -1,5 +1,6 @@
 //! A server: the real binary as a process, with a data directory of its own.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
@@ -169,6 +170,11 @@ impl Server {
         self.spawn().await.expect("the server starts again");
     }
 
+    /// Sends SIGHUP, as a terminal that closes does, or a service manager that reloads.
+    pub(crate) fn hang_up(&self) {
+        signal(self.child.as_ref().expect("the server runs"), "HUP");
+    }
+
     /// Stops the server without waiting for it, for tests that stop while other things go on.
     pub(crate) fn begin_to_stop(&self) {
         signal(self.child.as_ref().expect("the server runs"), "TERM");
@@ -244,6 +250,13 @@ impl Server {
     pub(crate) async fn narrow_channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("the address is one");
         let endpoint = endpoint.initial_stream_window_size(65_535);
+        within("a connection", endpoint.connect()).await.expect("the server accepts")
+    }
+
+    /// A connection of its own from another address of this machine.
+    pub(crate) async fn channel_from(&self, address: IpAddr) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("the address is one");
+        let endpoint = endpoint.local_address(Some(address));
         within("a connection", endpoint.connect()).await.expect("the server accepts")
     }
 
