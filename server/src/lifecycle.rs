@@ -308,6 +308,7 @@ impl Server {
             );
             serving.abort();
         }
+        upkeep::note_refusals(&app);
         tasks.close();
         let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
         writer_stop.cancel();

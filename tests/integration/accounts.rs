@@ -243,6 +243,25 @@ async fn sessions_and_passwords_outlive_a_restart_and_ended_sessions_stay_ended(
 }
 
 #[tokio::test]
+async fn what_was_refused_before_it_cost_anything_is_counted_in_the_journal_at_the_latest_when_the_server_stops() {
+    let mut server = Server::start_with(Options {
+        arguments: vec!["--registration".into(), "closed".into()],
+        ..Options::default()
+    })
+    .await;
+    for _ in 0..3 {
+        let answer = User::register(server.channel().await, "alice", PASSWORD).await;
+        refused(answer, ErrorReason::RegistrationClosed);
+    }
+    assert!(server.terminate().await.success());
+    let counted = crate::journal::heads(&server)
+        .into_iter()
+        .filter(|head| head.kind() == v1::EventKind::RefusalsCounted)
+        .count();
+    assert_eq!(counted, 1, "one row for the three of them");
+}
+
+#[tokio::test]
 async fn a_closed_server_takes_no_registrations() {
     let server = Server::start_with(Options {
         arguments: vec!["--registration".into(), "closed".into()],

@@ -32,13 +32,18 @@ pub(super) async fn run(app: Arc<App>) {
             }
             _ = seldom.tick() => {
                 app.journal.note(Command::Expire { age, idle });
-                for (cause, count) in app.refusals.take() {
-                    app.journal.note(Command::CountRefusals { cause, count });
-                }
+                note_refusals(&app);
                 app.typing.retain_recent();
                 app.marking.prune();
             }
         }
+    }
+}
+
+/// Has a row written for each cause of what was refused since the last time.
+pub(super) fn note_refusals(app: &App) {
+    for (cause, count) in app.refusals.take() {
+        app.journal.note(Command::CountRefusals { cause, count });
     }
 }
 
