@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{self, Parts};
 use super::{Committed, Publish};
-use crate::domain::clock::{Micros, StepWatch, from_timestamp};
+use crate::domain::clock::{Micros, Step, StepWatch, from_timestamp};
 use crate::domain::command::{Command, Outcome, Receipt};
 use crate::domain::decide::{Answer, Context, Decision, Overwrite, Rules, decide};
 use crate::domain::entry::{Aside, Entry};
@@ -28,6 +28,8 @@ use crate::telemetry;
 const BATCH: usize = 1024;
 /// Commands that may wait for the writer.
 const QUEUE: usize = 8192;
+/// Steps of the clock that wait to be stored.
+const STEPS: usize = 16;
 /// How long a call waits for a place in the queue.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a call waits for its answer.
@@ -134,8 +136,8 @@ pub struct Writer<A, P> {
     state: State,
     edge: Edge,
     clock: StepWatch,
-    /// Commands of the writer's own that go first in the next batch.
-    first: Vec<Command>,
+    /// Steps of the clock that go first in the next batch; more than a few have not come before one is stored.
+    steps: Vec<Step>,
 }
 
 /// A batch that is being decided.
@@ -153,10 +155,6 @@ impl<A: Appender, P: Publish> Writer<A, P> {
     /// Takes over a journal in the state that the store holds.
     pub fn new(appender: A, publisher: P, rules: Rules, state: State, head: Head) -> Self {
         let (clock, step) = StepWatch::start(head.time);
-        let first = step.map(|step| Command::ClockStepped {
-            expected: step.expected,
-            observed: step.observed,
-        });
         Self {
             appender,
             publisher,
@@ -164,7 +162,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             state,
             edge: head.edge,
             clock,
-            first: first.into_iter().collect(),
+            steps: step.into_iter().collect(),
         }
     }
 
@@ -238,24 +236,32 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                 observed = step.observed,
                 "The machine's clock was stepped"
             );
-            self.first.push(Command::ClockStepped {
+            self.steps.push(step);
+            self.steps.truncate(STEPS);
+        }
+        let own = self.steps.iter().map(|step| Pending {
+            command: Command::ClockStepped {
                 expected: step.expected,
                 observed: step.observed,
-            });
-        }
-        let own = std::mem::take(&mut self.first)
-            .into_iter()
-            .map(|command| Pending { command, reply: None });
+            },
+            reply: None,
+        });
         let mut batch: Vec<Pending> = own.collect();
         batch.append(waiting);
 
         match self.try_batch(&batch, now).await {
             Ok(decided) => {
+                self.steps.clear();
                 self.finish(batch, decided);
                 return Ok(());
             }
             Err(error) => self.recover(&error, &mut batch).await?,
         }
+        if batch.is_empty() {
+            // All of them were refused, for want of space; the clock's steps are stored with the next batch.
+            return Ok(());
+        }
+        self.steps.clear();
         // What is left failed together, without anything being wrong with the disk: one of them is to blame, and costs only itself.
         for pending in batch {
             let one = std::slice::from_ref(&pending);
