@@ -74,11 +74,6 @@ impl App {
         RateLimiter::keyed(quota.allow_burst(std::num::NonZeroU32::new(4).expect("four is not zero")))
     }
 
-    /// Makes the limit on read marks: each is a write, and nobody reads faster than that.
-    pub fn marking_limiter() -> Rate {
-        Rate::new(20, 100)
-    }
-
     /// The size of a page that a request asks for.
     fn page_size(&self, asked: i32) -> Result<usize, Error> {
         let limits = &self.config.limits;

@@ -161,6 +161,8 @@ impl Server {
         };
         let rules = Rules {
             rooms_per_user: limits.rooms_per_user,
+            invitations_per_user: limits.invitations_per_user,
+            sessions_per_user: limits.sessions_per_user,
             rate: Rate::new(i64::from(limits.messages_per_second), i64::from(limits.messages_burst)),
         };
         let size = state.size;
@@ -215,7 +217,10 @@ impl Server {
             logins: LoginLimiter::new(limits.failed_logins_per_address, limits.failed_logins_per_account),
             invitations,
             typing: App::typing_limiter(),
-            marking: App::marking_limiter(),
+            marking: Rate::new(
+                i64::from(limits.read_marks_per_second),
+                i64::from(limits.read_marks_burst),
+            ),
             refusals: crate::grpc::Refusals::default(),
             config,
             identity,

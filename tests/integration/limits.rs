@@ -417,3 +417,27 @@ async fn unknown_limits_and_impossible_values_are_refused_at_start() {
     assert!(!status.success(), "plain text on all addresses was allowed ({id})");
     assert!(stderr.contains("tls"), "{stderr}");
 }
+
+#[tokio::test]
+async fn one_user_has_a_limited_number_of_sessions_and_a_further_login_ends_the_oldest() {
+    let server = Server::start(&[("sessions_per_user", 2)]).await;
+    let first = server.user("alice").await;
+    let second = server.login("alice").await;
+    assert_eq!(second.sessions().await.unwrap().len(), 2, "as many as the limit");
+    let third = server.login("alice").await;
+    refused(first.sessions().await, ErrorReason::SessionEnded);
+    assert_eq!(third.sessions().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn read_marks_have_a_rate_of_their_own() {
+    let server = Server::start(&[("read_marks_per_second", 1), ("read_marks_burst", 3)]).await;
+    let alice = server.user("alice").await;
+    let room = server.general().await;
+    for _ in 0..3 {
+        alice.mark_read(&room, 1).await.unwrap();
+    }
+    let refusal = refused(alice.mark_read(&room, 1).await, ErrorReason::RateLimited);
+    assert!(refusal.metadata.contains_key("retry_after_ms"));
+    alice.send(&room, "the rate of messages is another one").await.unwrap();
+}

@@ -122,8 +122,16 @@ limits! {
     request_id_seconds: u64 = 7 * DAY, 60..=LONG;
     /// Seconds between heartbeats on a stream that is quiet. Default 15.
     heartbeat_seconds: u64 = 15, 1..=3600;
-    /// Rooms (direct ones included) that one user may be in. Default 1000.
+    /// Rooms that one user may have entered: `general`, invitations, and direct rooms that others opened do not count. Default 1000.
     rooms_per_user: usize = 1000, 1..=100_000;
+    /// Invitations that may wait for one user. Default 200.
+    invitations_per_user: usize = 200, 1..=100_000;
+    /// Sessions that one user may have; a further login ends the one that was not used for longest. Default 200.
+    sessions_per_user: usize = 200, 1..=10_000;
+    /// Times a second that a user may say how far they have read, in the long run; 0: any number. Default 20.
+    read_marks_per_second: u32 = 20, 0..=1_000_000;
+    /// Times that a user may say so at once after a pause. Default 100.
+    read_marks_burst: u32 = 100, 1..=1_000_000;
     /// Bytes that a client may send on one connection before the server has read them. Default 8388608.
     /// HTTP/2 libraries close connections with many small unread frames, and the allowance grows with this.
     connection_window_bytes: u32 = 8 * 1024 * 1024, 64 * KIB..=256 * MIB;

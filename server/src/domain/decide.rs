@@ -22,8 +22,12 @@ use super::state::State;
 /// Limits that commands are decided by.
 #[derive(Debug)]
 pub struct Rules {
-    /// Rooms that one user may be in.
+    /// Rooms that one user may have entered.
     pub rooms_per_user: usize,
+    /// Invitations that may wait for one user.
+    pub invitations_per_user: usize,
+    /// Sessions that one user may have.
+    pub sessions_per_user: usize,
     /// How fast a user may change things.
     pub rate: Rate,
 }

@@ -44,6 +44,10 @@ fn limits(app: &App) -> Limits {
         request_id_seconds: number(limits.request_id_seconds),
         heartbeat_seconds: number(limits.heartbeat_seconds),
         rooms_per_user: number(limits.rooms_per_user),
+        invitations_per_user: number(limits.invitations_per_user),
+        sessions_per_user: number(limits.sessions_per_user),
+        read_marks_per_second: number(limits.read_marks_per_second),
+        read_marks_burst: number(limits.read_marks_burst),
     }
 }
 

@@ -641,6 +641,8 @@ mod tests {
             let published = Published::default();
             let rules = Rules {
                 rooms_per_user: 10,
+                invitations_per_user: 10,
+                sessions_per_user: 10,
                 rate: Rate::new(0, 0),
             };
             let mut writer = Writer::new(appender, published.clone(), rules, state, head);

@@ -17,8 +17,6 @@ use crate::domain::text::{ClientName, DisplayName, UserName};
 
 /// A pause after which a session's next use is an event.
 const PAUSE: Micros = 3600 * SECOND;
-/// Sessions that one user can have.
-const SESSIONS: usize = 200;
 /// Sessions that are ended in one go.
 const EXPIRE_AT_ONCE: usize = 1000;
 
@@ -89,7 +87,7 @@ pub(super) fn log_in(
     let session = SessionId::random();
     let mut drafts = vec![begun(user, session, client, token, from)];
     // Who has too many sessions loses the one that was not used for longest.
-    if context.state.sessions_of(user).count() >= SESSIONS {
+    if context.state.sessions_of(user).count() >= context.rules.sessions_per_user {
         let oldest = context.state.sessions_of(user).min_by_key(|session| session.used);
         drafts.extend(oldest.map(|session| ended(session.id, SessionEndReason::Expired, None)));
     }

@@ -14,9 +14,6 @@ use crate::domain::ids::{RoomId, UserId};
 use crate::domain::state::Role;
 use crate::domain::text::{Line, RoomName};
 
-/// Invitations that may wait for one user.
-const INVITATIONS: usize = 200;
-
 /// Refuses who is in as many rooms as one may be.
 fn has_place(context: &Context<'_>, user: UserId) -> Result<(), Error> {
     let limit = context.rules.rooms_per_user;
@@ -169,10 +166,11 @@ pub(super) fn invite(context: &Context<'_>, caller: &Caller, room: RoomId, user:
         None => {}
     }
     // Bounded apart from the rooms that somebody is in: nobody must be able to fill those of others.
-    if context.state.invitation_count_of(user) >= INVITATIONS {
+    let limit = context.rules.invitations_per_user;
+    if context.state.invitation_count_of(user) >= limit {
         return Err(Error::TooMany {
             what: "invitations that wait for the user",
-            limit: INVITATIONS,
+            limit,
         });
     }
     Ok(Decision::event(
