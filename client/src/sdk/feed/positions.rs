@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use greffe_api::v1::{MemberRole, RoomPosition, RoomState};
+use greffe_api::v1::{HistoryVisibility, MemberRole, RoomKind, RoomPosition, RoomState};
 
 /// What to do with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,17 @@ impl Positions {
     /// Takes in a room that the user came into while the stream runs: what follows begins at an event that the server chooses.
     pub(super) fn add_room(&mut self, room_id: &str, state: &RoomState) {
         if is_member(state) && !self.rooms.contains_key(room_id) {
-            let resume_after = state.first_seq.max(state.head_seq).saturating_sub(1).max(0);
+            // Should the link break before the first event: a direct room, and one that is read from the joining on, is then told whole.
+            // Of other rooms only the newest is, because there the first readable event may lie years back.
+            let told_whole = state.room.as_ref().is_some_and(|room| {
+                room.kind() == RoomKind::Direct || room.history() == HistoryVisibility::FromJoining
+            });
+            let first = if told_whole {
+                state.first_seq
+            } else {
+                state.first_seq.max(state.head_seq)
+            };
+            let resume_after = first.saturating_sub(1).max(0);
             self.rooms.insert(room_id.to_owned(), Place::Open(resume_after));
         }
     }
@@ -184,6 +194,22 @@ mod tests {
         positions.start_room("a", &room(1, 9), None);
         positions.start_room("b", &room(5, 9), Some(0));
         assert_eq!((positions.get("a"), positions.get("b")), (Some(9), Some(4)));
+    }
+
+    #[test]
+    fn a_direct_room_whose_first_message_was_cut_off_is_resumed_from_its_beginning() {
+        let mut direct = room(1, 3);
+        direct.room = Some(greffe_api::v1::Room {
+            kind: RoomKind::Direct.into(),
+            ..Default::default()
+        });
+        let mut positions = Positions::default();
+        positions.enter_epoch("e");
+        positions.add_room("direct", &direct);
+        assert_eq!(positions.to_resume()[0].after_seq, 0);
+        let mut positions = Positions::default();
+        positions.add_room("public", &room(1, 3));
+        assert_eq!(positions.to_resume()[0].after_seq, 2);
     }
 
     #[test]
