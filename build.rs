@@ -42,7 +42,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_client(false)
         .codec_path("crate::codec::ServerCodec")
         .out_dir(server_out)
-        .extern_path(".greffe.v1", "crate::v1");
+        .extern_path(".greffe.v1", "crate::v1")
+        .extern_path(".greffe.admin.v1", "crate::admin::v1");
     for message in ENCODED {
         server = server.extern_path(message, "crate::encoded::Encoded");
     }

@@ -15,6 +15,22 @@ pub mod v1 {
     tonic::include_proto!("greffe.v1");
 }
 
+/// The operators' API.
+pub mod admin {
+    /// The operators' API, `greffe.admin.v1`.
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        reason = "generated code"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("greffe.admin.v1");
+    }
+}
+
 #[cfg(feature = "server")]
 pub mod codec;
 #[cfg(feature = "server")]
@@ -34,6 +50,22 @@ pub mod server {
     )]
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/server/greffe.v1.rs"));
+    }
+
+    /// The operators' services, `greffe.admin.v1`.
+    pub mod admin {
+        /// The operators' services, `greffe.admin.v1`.
+        #[allow(
+            missing_docs,
+            unreachable_pub,
+            clippy::all,
+            clippy::pedantic,
+            clippy::allow_attributes_without_reason,
+            reason = "generated code"
+        )]
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/server/greffe.admin.v1.rs"));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! in the journal, and cannot be compared.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::path::Path;
 
 use diesel::prelude::*;
@@ -10,6 +11,7 @@ use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{BodyState, EventHead, EventKind};
 use serde::Serialize;
 
+use crate::domain::clock::timestamp;
 use crate::domain::entry::Entry;
 use crate::domain::ids::{RoomId, UserId, hex};
 use crate::domain::state::State;
@@ -17,10 +19,12 @@ use crate::journal::event::{decode, decode_body};
 use crate::journal::tree::{Edge, leaf_hash};
 use crate::journal::verify::check_row;
 use crate::lifecycle::{DATABASE, DataDir, StartError};
-use crate::store::StoreError;
-use crate::store::schema::{mention, reaction, room, room_event, user};
+use crate::store::LogPlace;
+use crate::store::schema::{log_event, mention, reaction, room, room_event, user};
 use crate::store::sqlite::load::{known_identity, rows_from, state};
-use crate::store::sqlite::{OpenError, open_for_check};
+use crate::store::sqlite::log::{EVERYONE, Follower, number};
+use crate::store::sqlite::{OpenError, backup, open_for_check};
+use crate::store::{Identity, StoreError};
 
 /// Rows that are read at a time.
 const CHUNK: i64 = 10_000;
@@ -40,6 +44,31 @@ pub struct Report {
     pub epoch: String,
     /// How many bodies were erased.
     pub erased: i64,
+    /// There if it is a backup that no server has started on yet.
+    pub backup: Option<Backup>,
+}
+
+/// What a backup says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Backup {
+    /// When it was made: RFC 3339, in UTC.
+    pub made_at: String,
+    /// Who made it.
+    pub made_by: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "size  {}\nroot  {}\nepoch {}", self.size, self.root, self.epoch)?;
+        if let Some(backup) = &self.backup {
+            // What people wrote must not reach the terminal as it is.
+            let (by, reason) = (backup.made_by.escape_debug(), backup.reason.escape_debug());
+            writeln!(f, "This is a backup, made {} by {by}: {reason}", backup.made_at)?;
+        }
+        f.write_str("The journal, and what can be derived from it, are in order.")
+    }
 }
 
 /// Why a check failed.
@@ -204,7 +233,53 @@ impl Folds {
     }
 }
 
-/// Verifies the data directory at `path`.
+/// The names that the journal had: its first one, and a new one with each restore from a backup.
+#[derive(Default)]
+struct Names {
+    journal_id: Option<String>,
+    /// Since the newest restore.
+    epoch: Option<String>,
+}
+
+impl Names {
+    /// `edge` is that of the rows before.
+    fn take(&mut self, entry: &Entry, edge: &Edge) -> Result<(), String> {
+        match &entry.draft.content {
+            Content::JournalCreated(created) if entry.index == 0 => self.journal_id = Some(created.journal_id.clone()),
+            Content::JournalCreated(_) => return Err("a journal begins twice".into()),
+            Content::Restored(restored) => {
+                if self.journal_id.as_ref().is_some_and(|id| *id != restored.previous_journal_id) {
+                    return Err("it goes on from a backup of another journal".into());
+                }
+                if restored.previous_size != entry.index || restored.previous_root[..] != edge.root()[..] {
+                    return Err("it goes on from another backup than the rows before it".into());
+                }
+                self.journal_id = Some(restored.journal_id.clone());
+                self.epoch = Some(restored.epoch.clone());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Compares the newest names with those that the server goes by. A row that says them may be erased.
+    fn compare(&self, identity: &Identity, some_erased: bool) -> Result<(), CheckError> {
+        let other = match (&self.journal_id, &self.epoch) {
+            (Some(id), epoch) => {
+                *id != identity.journal_id || epoch.as_ref().is_some_and(|epoch| *epoch != identity.epoch)
+            }
+            (None, _) => true,
+        };
+        if other && !some_erased {
+            return Err(CheckError::Derived(
+                "the journal has another id or epoch than its rows say".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Verifies the data directory, or the backup, at `path`.
 pub fn check(path: &Path) -> Result<Report, CheckError> {
     if !path.join(DATABASE).exists() {
         return Err(OpenError::Missing {
@@ -212,17 +287,25 @@ pub fn check(path: &Path) -> Result<Report, CheckError> {
         }
         .into());
     }
-    let data_dir = DataDir::lock_existing(path)?;
-    let mut connection = open_for_check(&data_dir.path().join(DATABASE))?;
+    let data_dir = DataDir::lock_to_look(path)?;
+    inspect(data_dir.path())
+}
+
+/// Verifies a directory that nobody else uses, without locking it.
+pub(crate) fn inspect(path: &Path) -> Result<Report, CheckError> {
+    let mut connection = open_for_check(&path.join(DATABASE))?;
     let missing = || CheckError::Derived("the journal's head is missing".into());
     let identity = known_identity(&mut connection)?.ok_or_else(missing)?;
+    let mark = backup::mark(&mut connection)?;
     let (stored, stored_head) = state(&mut connection)?;
 
     let mut edge = Edge::default();
     let mut rooms = Rooms::default();
     let mut folded = State::default();
     let mut folds = Folds::default();
-    let (mut next, mut erased, mut time) = (0, 0, i64::MIN);
+    let mut logs = Follower::default();
+    let mut names = Names::default();
+    let (mut next, mut erased, mut time, mut in_logs) = (0, 0, i64::MIN, 0);
     let mut salts = HashSet::new();
     loop {
         let rows = rows_from(&mut connection, next, CHUNK)?;
@@ -240,7 +323,6 @@ pub fn check(path: &Path) -> Result<Report, CheckError> {
                 return Err(wrong("its time lies before that of the row before".into()));
             }
             time = at;
-            edge.push(leaf_hash(&row.head));
             if let Some(number) = rooms.take(&head).map_err(wrong)? {
                 place(&mut connection, number, &head).map_err(|error| error.unwrap_or_else(wrong))?;
             }
@@ -253,17 +335,24 @@ pub fn check(path: &Path) -> Result<Report, CheckError> {
                     }
                     let entry =
                         decode(&row.head, body).ok_or_else(|| wrong("its body is not of its head's kind".into()))?;
-                    if let (Content::JournalCreated(created), 0) = (&entry.draft.content, entry.index)
-                        && created.journal_id != identity.journal_id
-                    {
-                        return Err(wrong("it is the first row of another journal".into()));
-                    }
+                    names.take(&entry, &edge).map_err(wrong)?;
                     folded.apply(&entry);
+                    if let Some(place) = logs.take(&entry) {
+                        in_logs +=
+                            find_logged(&mut connection, next, &place).map_err(|error| error.unwrap_or_else(wrong))?;
+                    }
                     folds.take(&entry);
                 }
             }
+            edge.push(leaf_hash(&row.head));
             next += 1;
         }
+    }
+    names.compare(&identity, erased > 0)?;
+    if let Some(mark) = &mark
+        && !mark.is_of(&identity, &edge)
+    {
+        return Err(CheckError::Derived("the backup's mark is not of this journal".into()));
     }
     if stored_head.edge != edge {
         let why = if edge.size() == stored_head.edge.size() {
@@ -282,6 +371,7 @@ pub fn check(path: &Path) -> Result<Report, CheckError> {
     }
     if erased == 0 {
         folds.compare(&mut connection, &folded)?;
+        count_logged(&mut connection, in_logs)?;
     }
     texts(&mut connection, &rooms)?;
     Ok(Report {
@@ -291,7 +381,48 @@ pub fn check(path: &Path) -> Result<Report, CheckError> {
         journal_id: identity.journal_id,
         epoch: identity.epoch,
         erased,
+        backup: mark.map(|mark| Backup {
+            made_at: timestamp(mark.note.made_at).to_string(),
+            made_by: mark.note.made_by,
+            reason: mark.note.reason,
+        }),
     })
+}
+
+/// Whether the logs have as many entries as the journal says.
+fn count_logged(connection: &mut SqliteConnection, want: i64) -> Result<(), CheckError> {
+    let have: i64 = log_event::table
+        .count()
+        .get_result(connection)
+        .map_err(|error| CheckError::Read(error.into()))?;
+    if have != want {
+        return Err(CheckError::Derived(format!(
+            "the logs have {have} entries and the journal {want}"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether the logs know a row for everyone and for each account that it is about; how many entries that makes.
+fn find_logged(
+    connection: &mut SqliteConnection,
+    index: i64,
+    place: &LogPlace,
+) -> Result<i64, Result<CheckError, String>> {
+    let mut count = 0;
+    for user in place.accounts.iter().copied().chain([EVERYONE]) {
+        let found: Option<Option<i64>> = log_event::table
+            .find((number(place.log), user, index))
+            .select(log_event::about)
+            .first(connection)
+            .optional()
+            .map_err(|error| Ok(CheckError::Read(error.into())))?;
+        if found != Some(place.about) {
+            return Err(Err("its log has it otherwise, or not at all".to_owned()));
+        }
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// Whether the table of a room's events knows an event as its head says. The inner error is what is wrong with the row.
@@ -382,4 +513,105 @@ fn texts(connection: &mut SqliteConnection, rooms: &Rooms) -> Result<(), CheckEr
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use greffe_api::v1::{JournalCreated, Restored};
+
+    use super::*;
+    use crate::domain::entry::{Draft, Subject};
+
+    fn entry(index: i64, content: Content) -> Entry {
+        Entry {
+            index,
+            time: 0,
+            seq: 0,
+            request: None,
+            draft: Draft::outside_rooms(None, Subject::None, content),
+        }
+    }
+
+    fn created(id: &str) -> Content {
+        Content::JournalCreated(JournalCreated {
+            journal_id: id.into(),
+            server_version: String::new(),
+        })
+    }
+
+    fn restored(from: &str, to: &str, edge: &Edge) -> Restored {
+        Restored {
+            previous_journal_id: from.into(),
+            previous_size: i64::try_from(edge.size()).unwrap(),
+            previous_root: edge.root().to_vec().into(),
+            journal_id: to.into(),
+            epoch: format!("epoch of {to}"),
+            ..Restored::default()
+        }
+    }
+
+    fn identity(id: &str) -> Identity {
+        Identity {
+            journal_id: id.into(),
+            epoch: format!("epoch of {id}"),
+        }
+    }
+
+    #[test]
+    fn a_journal_has_the_names_of_its_newest_restore() {
+        let mut edge = Edge::default();
+        let mut names = Names::default();
+        names.take(&entry(0, created("a")), &edge).unwrap();
+        edge.push([0; 32]);
+        names.compare(&identity("a"), false).unwrap();
+        assert!(names.compare(&identity("b"), false).is_err());
+
+        for (index, from, to) in [(1, "a", "b"), (2, "b", "c")] {
+            names
+                .take(&entry(index, Content::Restored(restored(from, to, &edge))), &edge)
+                .unwrap();
+            edge.push([1; 32]);
+            names.compare(&identity(to), false).unwrap();
+            assert!(names.compare(&identity("a"), false).is_err());
+        }
+        let other_epoch = Identity {
+            epoch: "another".into(),
+            ..identity("c")
+        };
+        assert!(names.compare(&other_epoch, false).is_err());
+        assert!(
+            names.take(&entry(3, created("d")), &edge).is_err(),
+            "a journal begins once"
+        );
+    }
+
+    #[test]
+    fn a_restore_goes_on_from_the_rows_before_it() {
+        let mut edge = Edge::default();
+        edge.push([0; 32]);
+        let good = restored("a", "b", &edge);
+        let take = |restored: Restored| {
+            let mut names = Names {
+                journal_id: Some("a".into()),
+                epoch: None,
+            };
+            names.take(&entry(1, Content::Restored(restored)), &edge)
+        };
+        take(good.clone()).unwrap();
+        let of_another = Restored {
+            previous_journal_id: "c".into(),
+            ..good.clone()
+        };
+        let longer = Restored {
+            previous_size: 2,
+            ..good.clone()
+        };
+        let otherwise = Restored {
+            previous_root: vec![1; 32].into(),
+            ..good
+        };
+        for bad in [of_another, longer, otherwise] {
+            assert!(take(bad.clone()).is_err(), "{bad:?}");
+        }
+    }
 }

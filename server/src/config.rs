@@ -12,6 +12,7 @@ mod show;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
 };
 
@@ -28,6 +29,8 @@ pub use self::{
 
 /// Characters of a notice at most: it goes to every client.
 const NOTICE_MAX: usize = 4096;
+/// Seconds that an operator's session may be set to last: up to 30 days.
+const ADMIN_SESSION: RangeInclusive<u64> = 60..=30 * 24 * 60 * 60;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -53,6 +56,8 @@ pub struct Config {
     pub drain_seconds: u64,
     /// How connections are encrypted.
     pub tls: Tls,
+    /// Where operators connect, and for how long.
+    pub admin: Admin,
     /// Who can sign up.
     pub registration: Registration,
     /// What is logged, and how.
@@ -76,6 +81,7 @@ impl Default for Config {
                     .to_owned(),
             drain_seconds: 10,
             tls: Tls::default(),
+            admin: Admin::default(),
             registration: Registration::default(),
             log: Log::default(),
             limits: Limits::default(),
@@ -101,6 +107,33 @@ impl Tls {
     /// Whether connections are encrypted.
     pub fn enabled(&self) -> bool {
         self.cert.is_some() || self.self_signed
+    }
+}
+
+/// Where operators connect, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// The Unix socket; who can open it is an operator. [`Config::admin_socket`] has the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// Where operators log in from other machines, always with TLS. Default: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Seconds after which an operator's session ends in any case. Default 43200 (12 hours).
+    pub session_seconds: u64,
+    /// Seconds after which an operator's unused session ends; at most `session_seconds`. Default 1800.
+    pub session_idle_seconds: u64,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            listen: None,
+            session_seconds: 12 * 60 * 60,
+            session_idle_seconds: 30 * 60,
+        }
     }
 }
 
@@ -159,6 +192,12 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// Where the operators' socket is: `admin.sock` in the data directory, unless `admin.socket` says otherwise.
+    pub fn admin_socket(&self) -> PathBuf {
+        let configured = self.admin.socket.clone();
+        configured.unwrap_or_else(|| self.data_dir.join("admin.sock"))
+    }
+
     /// Refuses values that each have the right form but cannot be used, or not together; all of them at once.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let problems: Vec<String> = self
@@ -231,13 +270,7 @@ impl Config {
                 ),
             );
         }
-        if self.registration.policy == RegistrationPolicy::Invite && self.registration.invitation_file.is_none() {
-            problem(
-                "registration.policy",
-                "invite needs codes: set registration.invitation_file (--invitation-file) to a file with one a line"
-                    .to_owned(),
-            );
-        }
+        self.admin_problems(&mut problem);
         if let Err(error) = EnvFilter::builder().parse(&self.log.filter) {
             problem(
                 "log.filter",
@@ -246,6 +279,49 @@ impl Config {
         }
         self.limits.check(|name, text| problem(&format!("limits.{name}"), text));
         problems
+    }
+
+    /// What is wrong with how operators connect.
+    fn admin_problems(&self, problem: &mut impl FnMut(&str, String)) {
+        let admin = &self.admin;
+        if let Some(listen) = admin.listen {
+            if !self.tls.enabled() {
+                problem(
+                    "admin.listen",
+                    "operators' passwords are only taken with TLS, also on this machine: set --tls-cert and --tls-key, or \
+                     --tls-self-signed; or leave admin.listen out, and use the socket"
+                        .to_owned(),
+                );
+            }
+            let others = [
+                ("members connect", Some(self.listen)),
+                ("metrics are served", self.metrics_listen),
+            ];
+            for (what, _) in others.iter().filter(|(_, other)| listen.port() != 0 && *other == Some(listen)) {
+                problem("admin.listen", format!("{listen} is where {what}: choose another port"));
+            }
+        }
+        if admin.socket.as_ref().is_some_and(|path| path.file_name().is_none()) {
+            problem("admin.socket", "name a file, such as /run/greffe/admin.sock".to_owned());
+        }
+        for (key, seconds) in [
+            ("admin.session_seconds", admin.session_seconds),
+            ("admin.session_idle_seconds", admin.session_idle_seconds),
+        ] {
+            if !ADMIN_SESSION.contains(&seconds) {
+                let (least, most) = (ADMIN_SESSION.start(), ADMIN_SESSION.end());
+                problem(key, format!("{seconds} is out of range: use {least} to {most}"));
+            }
+        }
+        if admin.session_idle_seconds > admin.session_seconds {
+            problem(
+                "admin.session_idle_seconds",
+                format!(
+                    "{} is more than admin.session_seconds ({}): lower it, or raise admin.session_seconds",
+                    admin.session_idle_seconds, admin.session_seconds
+                ),
+            );
+        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! The server's edge: accepts connections, and hands on those that are within the limits.
+//! The server's edge: accepts connections, members' and operators', and hands on those that are within the limits.
 //!
 //! tonic's own accept loop has no caps and no deadlines, and spins when descriptors run out; so this one stands in front of it. It knows
 //! addresses, TLS and time, nothing of HTTP or of users: the layers above tell a [`Peer`] that a request or a login has come.
 
+mod admin_socket;
 mod connection;
 mod descriptors;
 mod peer;
@@ -34,7 +35,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    connection::Connection,
+    admin_socket::{AdminSocket, AdminSocketError, LocalConnection, LocalPeer},
+    connection::{Connection, Connections},
     peer::Peer,
     proxy::forwarded_for,
     slots::counted_as,
@@ -47,12 +49,14 @@ use self::{
     slots::Slots,
     socket::Socket,
 };
-use crate::config::Config;
+use crate::{config::Config, telemetry};
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: u32 = 1024;
 /// Connections that are ready and not yet taken by the HTTP/2 server.
 const READY: usize = 64;
+/// Connections that operators may have at once, over the socket and again over TCP.
+const ADMIN_CONNECTIONS: usize = 64;
 /// The pause when the system hands over no connection, so as not to spin.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that the system holds for a client that reads slowly; by itself it lets this grow to megabytes for each connection.
@@ -60,31 +64,41 @@ const SEND_BUFFER: u32 = 256 * 1024;
 
 /// Why the server cannot take connections.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are what the texts say")]
 pub enum EdgeError {
     /// Another program listens there.
-    #[error("{0} is in use: stop the other program, or choose another address with --listen")]
-    InUse(SocketAddr),
+    #[error("{address} is in use: stop the other program, or choose another address with {flag}")]
+    InUse { address: SocketAddr, flag: &'static str },
     /// The system does not allow it.
-    #[error("{0} is not allowed: ports below 1024 need a privilege; choose another with --listen")]
-    NotAllowed(SocketAddr),
+    #[error("{address} is not allowed: ports below 1024 need a privilege; choose another with {flag}")]
+    NotAllowed { address: SocketAddr, flag: &'static str },
     /// The address is no address of this machine.
-    #[error("this machine does not have the address {0}: choose another with --listen")]
-    NotHere(SocketAddr),
+    #[error("this machine does not have the address {address}: choose another with {flag}")]
+    NotHere { address: SocketAddr, flag: &'static str },
     /// The system refuses for another reason.
-    #[error("cannot listen on {0}: choose another address with --listen")]
-    Listen(SocketAddr, #[source] io::Error),
+    #[error("cannot listen on {address}: choose another address with {flag}")]
+    Listen {
+        address: SocketAddr,
+        flag: &'static str,
+        source: io::Error,
+    },
     /// There is no certificate to serve.
     #[error("TLS cannot be used")]
     Tls(#[from] TlsError),
+    /// Operators are to connect over TCP, and there is no certificate.
+    #[error(
+        "operators connect over TCP with TLS only: set --tls-cert and --tls-key, or --tls-self-signed, or leave out --admin-listen"
+    )]
+    AdminWithoutTls,
 }
 
 impl EdgeError {
-    fn listen(address: SocketAddr, error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::AddrInUse => Self::InUse(address),
-            io::ErrorKind::PermissionDenied => Self::NotAllowed(address),
-            io::ErrorKind::AddrNotAvailable => Self::NotHere(address),
-            _ => Self::Listen(address, error),
+    fn listen(address: SocketAddr, flag: &'static str, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse { address, flag },
+            io::ErrorKind::PermissionDenied => Self::NotAllowed { address, flag },
+            io::ErrorKind::AddrNotAvailable => Self::NotHere { address, flag },
+            _ => Self::Listen { address, flag, source },
         }
     }
 }
@@ -121,7 +135,7 @@ impl std::fmt::Debug for Gate {
 }
 
 impl Edge {
-    /// Listens as the configuration says. Connections wait in the system until [`Edge::incoming`].
+    /// Listens for members as the configuration says. Connections wait in the system until [`Edge::incoming`].
     ///
     /// Must be called within a tokio runtime. With `tls.self_signed`, makes and keeps a certificate in the data directory, which must exist
     /// or be creatable.
@@ -130,13 +144,10 @@ impl Edge {
     /// The address cannot be had, or there is no usable certificate.
     pub fn bind(config: &Config) -> Result<Self, EdgeError> {
         let certificates = Certificates::open(&config.tls, &config.data_dir)?;
-        let acceptor = match &certificates {
-            Some(certificates) => Some(TlsAcceptor::from(certificates.server_config()?)),
-            None => None,
-        };
-        let listener = listen(config.listen).map_err(|error| EdgeError::listen(config.listen, error))?;
-        let local = listener.local_addr().map_err(|error| EdgeError::listen(config.listen, error))?;
-
+        if let Some(certificates) = &certificates {
+            let fingerprint = certificates.fingerprint();
+            tracing::info!(fingerprint, "The certificate's SHA-256 fingerprint is {fingerprint}");
+        }
         let limits = &config.limits;
         let possible = descriptors::connections_max();
         if possible < limits.connections {
@@ -147,12 +158,45 @@ impl Edge {
                  or lower the limit connections"
             );
         }
-        if let Some(certificates) = &certificates {
-            let fingerprint = certificates.fingerprint();
-            tracing::info!(fingerprint, "The certificate's SHA-256 fingerprint is {fingerprint}");
-        }
+        let seats = Seats::new(limits.connections.min(possible), telemetry::connections_open);
+        Self::listen(config, config.listen, "--listen", certificates, seats)
+    }
+
+    /// Listens for operators, if the configuration wants it: with `certificates`, which are the members' too, and the same limits but for the
+    /// number of connections, which is 64. None if `admin.listen` is not set.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The address cannot be had, or there is no certificate.
+    pub fn bind_admin(config: &Config, certificates: Option<Arc<Certificates>>) -> Result<Option<Self>, EdgeError> {
+        let Some(address) = config.admin.listen else {
+            return Ok(None);
+        };
+        let certificates = certificates.ok_or(EdgeError::AdminWithoutTls)?;
+        // The gauge of connections is about members.
+        let seats = Seats::new(ADMIN_CONNECTIONS, |_| {});
+        Self::listen(config, address, "--admin-listen", Some(certificates), seats).map(Some)
+    }
+
+    /// Listens at an address that `flag` chooses; with TLS if there are certificates.
+    fn listen(
+        config: &Config,
+        address: SocketAddr,
+        flag: &'static str,
+        certificates: Option<Arc<Certificates>>,
+        seats: Arc<Seats>,
+    ) -> Result<Self, EdgeError> {
+        let acceptor = match &certificates {
+            Some(certificates) => Some(TlsAcceptor::from(certificates.server_config()?)),
+            None => None,
+        };
+        let failed = |error| EdgeError::listen(address, flag, error);
+        let listener = listen(address).map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        let limits = &config.limits;
         let gate = Gate {
-            seats: Seats::new(limits.connections.min(possible)),
+            seats,
             slots: Slots::new(limits.connections_per_address),
             refusals: Arc::default(),
             trusted: config.trusted_proxies.clone(),
@@ -177,6 +221,11 @@ impl Edge {
     /// The certificate in use, if there is one.
     pub fn certificates(&self) -> Option<Arc<Certificates>> {
         self.certificates.clone()
+    }
+
+    /// Counts its connections, also once [`Edge::incoming`] has taken it.
+    pub fn connections(&self) -> Connections {
+        Connections(Arc::clone(&self.gate.seats))
     }
 
     /// Accepts connections until `shutdown`, then ends. What goes wrong with a connection is never an item: that connection is closed.

@@ -2,10 +2,12 @@
 
 pub mod accounts;
 mod action;
+pub mod admin;
 mod auth;
 mod chat;
 mod convert;
 mod frames;
+pub mod health;
 pub mod messages;
 mod paging;
 mod refuse;
@@ -17,21 +19,26 @@ pub mod users;
 pub use refuse::RefuseLayer;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use self::health::Health;
+use crate::activity::Activity;
 use crate::config::{Config, InvitationCodes};
 use crate::domain::error::Error;
 use crate::domain::ids::{RoomId, UserId};
 use crate::domain::rate::Rate;
+use crate::edge::Connections;
 use crate::journal::View;
 use crate::journal::writer::Journal;
 use crate::limiter::LoginLimiter;
 use crate::live::feed::Feed;
 use crate::passwords::Passwords;
 use crate::search::Search;
+use crate::stopping::Stopping;
 use crate::store::{Identity, Reader};
 
 /// What the services share.
@@ -60,6 +67,18 @@ pub struct App {
     pub marking: Rate,
     /// Calls that were refused before they cost anything, by cause, since the last row about them.
     pub refusals: Refusals,
+    /// How much happens.
+    pub activity: Activity,
+    /// Whether and when an operator stops the server.
+    pub stopping: Stopping,
+    /// What health checks are told.
+    pub health: Health,
+    /// Counts the members' connections.
+    pub connections: Connections,
+    /// Where members connect.
+    pub listen: SocketAddr,
+    /// Held while a backup is made.
+    pub backup: tokio::sync::Mutex<()>,
 }
 
 impl App {

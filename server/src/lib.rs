@@ -1,5 +1,7 @@
 //! The Greffe server: a self-hosted chat server that keeps the record. `ARCHITECTURE.md` has the map.
 
+pub mod activity;
+pub mod backup;
 pub mod check;
 pub mod config;
 pub mod domain;
@@ -9,8 +11,10 @@ pub mod journal;
 pub mod lifecycle;
 pub mod limiter;
 pub mod live;
+pub mod ownership;
 pub mod passwords;
 pub mod search;
+pub mod stopping;
 pub mod store;
 pub mod telemetry;
 

@@ -1,43 +1,44 @@
 //! Starting, running and stopping.
 
 mod data_dir;
+mod serve;
 mod upkeep;
 
 pub use data_dir::{DATABASE, DataDir};
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use greffe_api::server::v1::auth_service_server::AuthServiceServer;
-use greffe_api::server::v1::chat_service_server::ChatServiceServer;
-use greffe_api::server::v1::room_service_server::RoomServiceServer;
-use greffe_api::server::v1::server_service_server::ServerServiceServer;
-use greffe_api::server::v1::user_service_server::UserServiceServer;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tonic_health::server::HealthReporter;
 
-use crate::config::{Config, ConfigError};
+use crate::activity::Activity;
+use crate::backup::Mark;
+use crate::config::{Config, ConfigError, Limits};
 use crate::domain::clock::Micros;
 use crate::domain::decide::Rules;
 use crate::domain::ids::SessionId;
 use crate::domain::rate::Rate;
 use crate::domain::state::State;
-use crate::edge::{Certificates, Edge, EdgeError};
-use crate::grpc::{App, RefuseLayer, Services, server_info::VERSION};
+use crate::edge::{AdminSocket, AdminSocketError, Certificates, Edge, EdgeError};
+use crate::grpc::health::Health;
+use crate::grpc::{App, server_info::VERSION};
 use crate::journal::tree::{Edge as TreeEdge, leaf_hash};
 use crate::journal::verify::check_row;
 use crate::journal::writer::{Journal, Writer, WriterError};
 use crate::journal::{Committed, Publish, View};
 use crate::limiter::LoginLimiter;
+use crate::live::Ending;
 use crate::live::feed::{Feed, FeedLimits};
 use crate::live::mailbox::Bounds;
 use crate::passwords::Passwords;
 use crate::search::Search;
+use crate::stopping::Stopping;
 use crate::store::sqlite::{OpenError, SqliteAppender, open};
-use crate::store::{Appender as _, Reader, StoreError};
+use crate::store::{Appender as _, Identity, Reader, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
 
 /// Rows that are checked at every start.
@@ -76,6 +77,9 @@ pub enum StartError {
     /// The address cannot be had, or the certificate not be used.
     #[error(transparent)]
     Edge(#[from] EdgeError),
+    /// The operators' socket cannot be made.
+    #[error(transparent)]
+    AdminSocket(#[from] AdminSocketError),
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -127,6 +131,8 @@ impl Publish for Publisher {
 pub struct Server {
     app: Arc<App>,
     edge: Edge,
+    admin_edge: Option<Edge>,
+    admin_socket: AdminSocket,
     local_addr: SocketAddr,
     metrics: Option<crate::telemetry::MetricsServer>,
     writer_stop: CancellationToken,
@@ -143,39 +149,36 @@ impl Server {
         let invitations = config.registration.codes()?;
         let edge = Edge::bind(&config)?;
         let local_addr = edge.local_addr();
+        let admin_edge = Edge::bind_admin(&config, edge.certificates())?;
+        let admin_socket = AdminSocket::bind(&config.admin_socket())?;
         let opened = open(&data_dir.path().join(DATABASE), READERS)?;
         let mut appender = opened.appender;
         let reader: Arc<dyn Reader> = Arc::new(opened.reader);
-        let identity = appender.identity()?;
+        let mut identity = appender.identity()?;
+        let backup = appender.backup_mark()?;
         let (state, head) = appender.load().await?;
+        if let Some(mark) = &backup
+            && !mark.is_of(&identity, &head.edge)
+        {
+            return Err(StartError::Changed(
+                "it is marked as a backup of another state than it has".into(),
+            ));
+        }
         check_newest(&mut appender, &state, &head.edge)?;
 
-        let limits = &config.limits;
-        let feed_limits = FeedLimits {
-            bounds: Bounds {
-                events: limits.mailbox_bytes,
-                answers: limits.result_bytes,
-            },
-            connections_per_user: limits.connections_per_user,
-            presence_members: limits.presence_members,
-        };
-        let rules = Rules {
-            rooms_per_user: limits.rooms_per_user,
-            invitations_per_user: limits.invitations_per_user,
-            sessions_per_user: limits.sessions_per_user,
-            rate: Rate::new(i64::from(limits.messages_per_second), i64::from(limits.messages_burst)),
-        };
-        let size = state.size;
-        let feed = Feed::new(View::new(state.clone()), feed_limits);
-        let (sizes, followed) = watch::channel(size);
+        let feed = Feed::new(View::new(state.clone()), feed_limits(&config.limits));
+        let (sizes, followed) = watch::channel(state.size);
         let publisher = Publisher {
             feed: Arc::clone(&feed),
             sizes,
         };
-        let mut writer = Writer::new(appender, publisher, rules, state, head);
+        let mut writer = Writer::new(appender, publisher, rules(&config.limits), state, head);
         if !writer.state().has_general() {
             writer.found(&identity.journal_id, VERSION).await.map_err(StartError::Found)?;
             tracing::info!(journal.id = identity.journal_id, "A new journal begins");
+        }
+        if let Some(mark) = backup {
+            identity = restore(&mut writer, &mark).await?;
         }
 
         let metrics = match config.metrics_listen {
@@ -185,7 +188,7 @@ impl Server {
         let search = Search::start(
             data_dir.path(),
             &identity.journal_id,
-            size,
+            writer.state().size,
             Arc::clone(&reader),
             followed,
         )?;
@@ -202,18 +205,10 @@ impl Server {
             })
             .map_err(|error| StartError::SetUp(error.to_string()))?;
 
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let at_once = if limits.password_hashes == 0 {
-            cores
-        } else {
-            limits.password_hashes
-        };
+        let limits = &config.limits;
+        let health = Health::default();
         let app = App {
-            passwords: Passwords::new(
-                at_once,
-                limits.password_queue,
-                Duration::from_millis(limits.password_wait_ms),
-            ),
+            passwords: passwords(limits),
             logins: LoginLimiter::new(limits.failed_logins_per_address, limits.failed_logins_per_account),
             invitations,
             typing: App::typing_limiter(),
@@ -222,6 +217,12 @@ impl Server {
                 i64::from(limits.read_marks_burst),
             ),
             refusals: crate::grpc::Refusals::default(),
+            activity: Activity::start(),
+            stopping: Stopping::default(),
+            health,
+            connections: edge.connections(),
+            listen: local_addr,
+            backup: tokio::sync::Mutex::default(),
             config,
             identity,
             journal,
@@ -232,6 +233,8 @@ impl Server {
         Ok(Self {
             app: Arc::new(app),
             edge,
+            admin_edge,
+            admin_socket,
             local_addr,
             metrics,
             writer_stop,
@@ -243,6 +246,16 @@ impl Server {
     /// The address on which it listens, with the port that the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Where operators connect over TCP, if they do.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_edge.as_ref().map(Edge::local_addr)
+    }
+
+    /// The operators' socket.
+    pub fn admin_socket(&self) -> &Path {
+        self.admin_socket.path()
     }
 
     /// The certificate in use, if connections are encrypted.
@@ -258,6 +271,8 @@ impl Server {
         let Self {
             app,
             edge,
+            admin_edge,
+            admin_socket,
             metrics,
             writer_stop,
             mut writer_done,
@@ -272,12 +287,24 @@ impl Server {
             tasks.spawn(metrics.run(stop.clone()));
         }
 
-        let (health, serving) = serve(&app, edge, stop.clone());
-        let mut serving = tokio::spawn(serving);
+        let (stop_admin, admin_tasks) = (CancellationToken::new(), tokio_util::task::TaskTracker::new());
+        let operators = serve::operators_locally(&app, admin_socket, stop_admin.clone());
+        admin_tasks.spawn(logged("the operators' socket", operators));
+        if let Some(edge) = admin_edge {
+            let operators = serve::operators(&app, edge, stop_admin.clone());
+            admin_tasks.spawn(logged("the operators' port", operators));
+        }
+        app.health.tell(true).await;
+        let mut serving = tokio::spawn(serve::members(&app, edge, stop.clone()));
         tokio::pin!(shutdown);
         let mut fatal = None;
+        let mut ending = Ending::Stopping;
         tokio::select! {
             () = &mut shutdown => tracing::info!(streams = app.feed.count(), "Stopping"),
+            reason = app.stopping.wait() => {
+                tracing::info!(streams = app.feed.count(), reason, "Stopping, as an operator ordered");
+                ending = Ending::Maintenance(reason.into());
+            }
             outcome = &mut writer_done => fatal = Some(writer_outcome(outcome)),
             outcome = &mut serving => {
                 if let Ok(Err(error)) = outcome {
@@ -286,27 +313,13 @@ impl Server {
             }
         }
 
-        for service in [
-            "",
-            "ServerService",
-            "AuthService",
-            "UserService",
-            "RoomService",
-            "ChatService",
-        ] {
-            let name = if service.is_empty() {
-                String::new()
-            } else {
-                format!("greffe.v1.{service}")
-            };
-            health.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
-        }
-        app.feed.stop();
+        app.health.tell(false).await;
+        app.feed.stop(&ending);
         stop.cancel();
-        if tokio::time::timeout(drain.saturating_sub(CUT_BEFORE), &mut serving)
-            .await
-            .is_err()
-        {
+        stop_admin.cancel();
+        admin_tasks.close();
+        let left = async { tokio::join!(&mut serving, admin_tasks.wait()) };
+        if tokio::time::timeout(drain.saturating_sub(CUT_BEFORE), left).await.is_err() {
             tracing::warn!(
                 streams = app.feed.count(),
                 "Cut the connections that had not gone within the drain time"
@@ -325,6 +338,66 @@ impl Server {
             },
         }
     }
+}
+
+fn feed_limits(limits: &Limits) -> FeedLimits {
+    FeedLimits {
+        bounds: Bounds {
+            events: limits.mailbox_bytes,
+            answers: limits.result_bytes,
+        },
+        connections_per_user: limits.connections_per_user,
+        presence_members: limits.presence_members,
+    }
+}
+
+fn rules(limits: &Limits) -> Rules {
+    Rules {
+        rooms_per_user: limits.rooms_per_user,
+        invitations_per_user: limits.invitations_per_user,
+        sessions_per_user: limits.sessions_per_user,
+        rate: Rate::new(i64::from(limits.messages_per_second), i64::from(limits.messages_burst)),
+    }
+}
+
+fn passwords(limits: &Limits) -> Passwords {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let at_once = if limits.password_hashes == 0 {
+        cores
+    } else {
+        limits.password_hashes
+    };
+    Passwords::new(
+        at_once,
+        limits.password_queue,
+        Duration::from_millis(limits.password_wait_ms),
+    )
+}
+
+/// Serving operators; if that fails, members are served all the same.
+async fn logged(what: &'static str, serving: impl Future<Output = Result<(), tonic::transport::Error>>) {
+    if let Err(error) = serving.await {
+        tracing::error!(error = &error as &dyn std::error::Error, "Serving {what} failed");
+    }
+}
+
+/// Goes on from a backup: under another id and epoch, which is the first row, so that nobody takes what comes now for what the old server wrote.
+async fn restore<A: crate::store::Appender, P: Publish>(
+    writer: &mut Writer<A, P>,
+    mark: &Mark,
+) -> Result<Identity, StartError> {
+    let restored = mark.restored(&crate::ownership::own_name(), VERSION);
+    let identity = Identity {
+        journal_id: restored.journal_id.clone(),
+        epoch: restored.epoch.clone(),
+    };
+    writer.restore(restored).await.map_err(StartError::Found)?;
+    tracing::warn!(
+        journal.id = identity.journal_id,
+        epoch = identity.epoch,
+        "This was a backup: the journal goes on under a new id and epoch, and everyone has to log in again"
+    );
+    Ok(identity)
 }
 
 fn writer_outcome(outcome: Result<Result<(), WriterError>, oneshot::error::RecvError>) -> Result<(), RunError> {
@@ -358,58 +431,4 @@ fn check_newest(appender: &mut SqliteAppender, state: &State, edge: &TreeEdge) -
         return Err(StartError::Changed("its tree does not end with its newest rows".into()));
     }
     Ok(())
-}
-
-/// The services on the edge's connections, until `stop` and until every connection has ended.
-fn serve(
-    app: &Arc<App>,
-    edge: Edge,
-    stop: CancellationToken,
-) -> (
-    HealthReporter,
-    impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<>,
-) {
-    let limits = app.config.limits.clone();
-    let services = Services(Arc::clone(app));
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let reporter = health.clone();
-    let serving = async move {
-        let size = limits.request_bytes;
-        reporter.set_serving::<ServerServiceServer<Services>>().await;
-        reporter.set_serving::<AuthServiceServer<Services>>().await;
-        reporter.set_serving::<UserServiceServer<Services>>().await;
-        reporter.set_serving::<RoomServiceServer<Services>>().await;
-        reporter.set_serving::<ChatServiceServer<Services>>().await;
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(greffe_api::FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        let reflection_v1 = reflection().build_v1().expect("the descriptor sets were made by the build");
-        let reflection_v1alpha = reflection()
-            .build_v1alpha()
-            .expect("the descriptor sets were made by the build");
-        // Never `http2_adaptive_window`: it shrinks the connection's window, and with it how many small frames may wait.
-        tonic::transport::Server::builder()
-            .initial_connection_window_size(limits.connection_window_bytes)
-            .initial_stream_window_size(limits.stream_window_bytes)
-            .max_concurrent_streams(limits.streams_per_connection)
-            .http2_max_header_list_size(limits.metadata_bytes)
-            .http2_max_pending_accept_reset_streams(Some(limits.pending_resets))
-            .http2_max_local_error_reset_streams(Some(limits.pending_resets))
-            .http2_keepalive_interval(Some(Duration::from_secs(limits.ping_seconds)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(limits.ping_timeout_seconds)))
-            .layer(RefuseLayer { request_bytes: size })
-            .add_service(health_service)
-            .add_service(reflection_v1)
-            .add_service(reflection_v1alpha)
-            .add_service(ServerServiceServer::new(services.clone()).max_decoding_message_size(size))
-            .add_service(AuthServiceServer::new(services.clone()).max_decoding_message_size(size))
-            .add_service(UserServiceServer::new(services.clone()).max_decoding_message_size(size))
-            .add_service(RoomServiceServer::new(services.clone()).max_decoding_message_size(size))
-            .add_service(ChatServiceServer::new(services).max_decoding_message_size(size))
-            .serve_with_incoming_shutdown(edge.incoming(stop.clone()), stop.cancelled_owned())
-            .await
-    };
-    (health, serving)
 }

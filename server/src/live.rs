@@ -7,27 +7,37 @@ pub mod feed;
 pub mod mailbox;
 pub mod stream;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
+use greffe_api::v1::SessionEndReason;
 
 use crate::domain::ids::{RoomId, UserId};
+use crate::domain::standing::Alert;
 
 /// Why a stream ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
     /// The server stops.
     Stopping,
+    /// An operator stops the server, in these words.
+    Maintenance(Arc<str>),
+    /// An operator wants clients to go for a while, in these words, and to come back after that time.
+    Draining(Arc<str>, Duration),
     /// Too many answers wait unread.
     SlowReader,
-    /// The session was logged out.
-    LoggedOut,
-    /// The session was revoked.
-    Revoked,
-    /// The password was changed from another session.
-    PasswordChanged,
-    /// The session expired.
-    Expired,
+    /// The session ended; the words are an operator's, or empty.
+    Session(SessionEndReason, Arc<str>),
     /// The journal could not be read.
     ServerError,
+}
+
+impl Ending {
+    /// Whether what waits is delivered first: the reader has done nothing to lose it, and may not come back soon.
+    fn is_gentle(&self) -> bool {
+        matches!(self, Self::Stopping | Self::Maintenance(_) | Self::Draining(..))
+    }
 }
 
 /// Why somebody is no longer in a room.
@@ -58,6 +68,8 @@ pub enum Delivery {
     Typing(RoomId, UserId, bool),
     /// Who came and went.
     Presence(Vec<(UserId, bool)>),
+    /// The operator tells everyone something.
+    Alert(Arc<Alert>),
     /// The last delivery.
     Ended(Ending),
 }

@@ -1,6 +1,7 @@
 //! The server's binary: arguments, configuration, logs, run.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     };
     match args.command {
         Some(Command::Config { example }) => print(&if example { Config::example() } else { loaded.to_toml() }),
-        Some(Command::Check { json }) => run_check(&loaded, json),
+        Some(Command::Check { directory, json }) => run_check(&directory.unwrap_or(loaded.config.data_dir), json),
         None => match run(loaded) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, FAILED),
@@ -55,13 +56,10 @@ fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run_check(loaded: &Loaded, json: bool) -> ExitCode {
-    match check(&loaded.config.data_dir) {
+fn run_check(directory: &Path, json: bool) -> ExitCode {
+    match check(directory) {
         Ok(report) if json => print(&serde_json::to_string(&report).expect("a report is plain data")),
-        Ok(report) => print(&format!(
-            "size  {}\nroot  {}\nepoch {}\nThe journal, and what can be derived from it, are in order.",
-            report.size, report.root, report.epoch
-        )),
+        Ok(report) => print(&report.to_string()),
         Err(error) => {
             let code = if error.is_tampered() { FAILED } else { UNREADABLE };
             if json {
@@ -94,7 +92,13 @@ async fn run(loaded: Loaded) -> anyhow::Result<()> {
             }
         }
     });
-    print(&format!("ready grpc={}", server.local_addr()));
+    let remote = server.admin_addr().map(|address| format!(" admin-grpc={address}"));
+    print(&format!(
+        "ready grpc={} admin=unix:{}{}",
+        server.local_addr(),
+        server.admin_socket().display(),
+        remote.unwrap_or_default()
+    ));
     let outcome = server
         .run(async move {
             tokio::select! {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -15,6 +16,8 @@ use crate::store::sqlite::text_index::{TextIndex, find};
 use crate::store::{Reader, StoreError};
 use crate::telemetry;
 
+/// The index's database, in the data directory.
+pub const DATABASE: &str = "search.db";
 /// Rows of the journal that are taken in at a time.
 const BATCH: i64 = 500;
 /// How long what comes in is left to gather, so that a busy journal is followed in few transactions.
@@ -28,6 +31,7 @@ const WORDS: usize = 16;
 #[derive(Debug, Clone)]
 pub struct Search {
     reader: SqliteReader,
+    next: Arc<AtomicI64>,
 }
 
 /// What a search found.
@@ -50,12 +54,14 @@ impl Search {
         journal: Arc<dyn Reader>,
         sizes: watch::Receiver<i64>,
     ) -> Result<Self, StoreError> {
-        let path = data_dir.join("search.db");
+        let path = data_dir.join(DATABASE);
         let (index, next) = TextIndex::open(&path, journal_id, size)?;
         let reader = TextIndex::reader(&path)?;
+        let told = Arc::new(AtomicI64::new(next));
         let follower = Follower {
             index,
             next,
+            told: Arc::clone(&told),
             journal,
             path,
         };
@@ -68,7 +74,12 @@ impl Search {
             .name("search".into())
             .spawn(move || runtime.block_on(follower.run(sizes)))
             .map_err(|error| StoreError::Io(error.to_string()))?;
-        Ok(Self { reader })
+        Ok(Self { reader, next: told })
+    }
+
+    /// The first row that is not in the index.
+    pub fn next(&self) -> i64 {
+        self.next.load(Ordering::Relaxed)
     }
 
     /// Messages whose text has all the words of `query`, in `rooms` (number, and first seq that may be read), from before the row `before`.
@@ -102,6 +113,8 @@ fn match_all(query: &str) -> Option<String> {
 struct Follower {
     index: TextIndex,
     next: i64,
+    /// The same, for others.
+    told: Arc<AtomicI64>,
     journal: Arc<dyn Reader>,
     path: PathBuf,
 }
@@ -133,6 +146,7 @@ impl Follower {
         let (changes, next) = self.journal.text_changes(self.next, BATCH).await?;
         self.index.apply(&changes, next)?;
         self.next = next;
+        self.told.store(next, Ordering::Relaxed);
         Ok(())
     }
 }

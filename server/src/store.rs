@@ -15,7 +15,8 @@ use futures_util::future::BoxFuture;
 use crate::domain::clock::Micros;
 use crate::domain::entry::Entry;
 use crate::domain::facts::{Facts, Needs};
-use crate::domain::ids::{RequestKey, RoomId};
+use crate::domain::ids::{CodeHash, RequestKey, RoomId, UserId};
+use crate::domain::log::Log;
 use crate::domain::state::{Member, Room, Session, State, User};
 use crate::journal::tree::{Edge, Hash};
 
@@ -66,6 +67,8 @@ pub struct Row {
     pub room: Option<i64>,
     /// The number of its actor.
     pub actor: Option<i64>,
+    /// Where it is logged, if it is.
+    pub logged: Option<LogPlace>,
     /// The numbers of the users whom it mentions.
     pub mentioned: Vec<i64>,
     /// The bytes of its head.
@@ -74,6 +77,17 @@ pub struct Row {
     pub body: Bytes,
     /// Its leaf.
     pub leaf: Hash,
+}
+
+/// A row's place in a log; users are named by number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPlace {
+    /// Which log.
+    pub log: Log,
+    /// Whom it is about.
+    pub about: Option<i64>,
+    /// Under whom it is found.
+    pub accounts: Vec<i64>,
 }
 
 /// A request that is answered now.
@@ -112,6 +126,14 @@ pub struct Writes {
     pub used: Vec<(i64, Micros)>,
     /// Requests that were answered before are forgotten.
     pub forget_requests: Option<Micros>,
+    /// Rows that stand from now on.
+    pub stands: Vec<i64>,
+    /// Rows that stand no more.
+    pub falls: Vec<i64>,
+    /// Hashes of one-time codes, by the row that made them.
+    pub codes: Vec<(i64, CodeHash)>,
+    /// Who the journal is from now on, if it goes on from a backup; the mark of the backup is taken off.
+    pub identity: Option<Identity>,
     pub head: Option<Head>,
 }
 
@@ -236,6 +258,43 @@ pub struct TextChange {
     pub text: Option<String>,
 }
 
+/// Which part of a log to read.
+#[derive(Debug, Clone, Copy)]
+pub struct LogRange {
+    /// Which log.
+    pub log: Log,
+    /// Only what is about this user, by number.
+    pub about: Option<i64>,
+    /// The first row.
+    pub first: i64,
+    /// The last row.
+    pub last: i64,
+    /// Only rows from this time on.
+    pub since: Micros,
+    /// Rows at most.
+    pub limit: usize,
+    /// Whether the newest ones of the range are read, not the oldest.
+    pub newest: bool,
+}
+
+/// A row of the journal, as stored.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// The bytes of its head.
+    pub head: Bytes,
+    /// The bytes of its body; none once erased.
+    pub body: Option<Bytes>,
+}
+
+/// A row of a log.
+#[derive(Debug, Clone)]
+pub struct LoggedEvent {
+    /// The row.
+    pub event: StoredEvent,
+    /// Whom it is about.
+    pub about: Option<UserId>,
+}
+
 /// What everyone reads with.
 pub trait Reader: Send + Sync + 'static {
     /// Events of a room, ascending.
@@ -248,6 +307,10 @@ pub trait Reader: Send + Sync + 'static {
     fn unread(&self, user: i64, rooms: Vec<(i64, i64)>) -> BoxFuture<'_, Result<Vec<Unread>, StoreError>>;
     /// What the rows from `first` on, at most `count`, do to texts, and the number of the first row after them.
     fn text_changes(&self, first: i64, count: i64) -> BoxFuture<'_, Result<(Vec<TextChange>, i64), StoreError>>;
-    /// The hash of a user's password.
+    /// The hash of a user's password; none of one that is void.
     fn password(&self, user: i64) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
+    /// Rows of a log, ascending, and whether there are more of them in the range.
+    fn log(&self, range: LogRange) -> BoxFuture<'_, Result<(Vec<LoggedEvent>, bool), StoreError>>;
+    /// A row of the journal.
+    fn row(&self, index: i64) -> BoxFuture<'_, Result<Option<StoredEvent>, StoreError>>;
 }

@@ -36,8 +36,11 @@ pub enum Command {
         #[arg(long)]
         example: bool,
     },
-    /// Verify the journal of a server that is not running, and print its size and root
+    /// Verify the journal of a server that is not running, or of a backup, and print its size and root
     Check {
+        /// The directory to verify, whatever --data-dir says [default: the data directory]
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -92,6 +95,12 @@ pub struct Options {
     /// Serve without TLS even where others could listen in
     #[arg(long, global = true)]
     pub insecure_plaintext: bool,
+    /// Serve operators on this Unix socket [default: admin.sock in the data directory]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
+    /// Serve operators on this address too, with TLS [default: not served]
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    pub admin_listen: Option<String>,
     /// Believe what a proxy at this address or network says of its clients (repeatable)
     #[arg(long, global = true, value_name = "CIDR")]
     pub trusted_proxy: Vec<String>,
@@ -127,6 +136,7 @@ impl Options {
             ("data_dir", "--data-dir", &self.data_dir),
             ("tls.cert", "--tls-cert", &self.tls_cert),
             ("tls.key", "--tls-key", &self.tls_key),
+            ("admin.socket", "--admin-socket", &self.admin_socket),
             (
                 "registration.invitation_file",
                 "--invitation-file",
@@ -141,6 +151,7 @@ impl Options {
         for (key, flag, text) in [
             ("listen", "--listen", &self.listen),
             ("metrics_listen", "--metrics-listen", &self.metrics_listen),
+            ("admin.listen", "--admin-listen", &self.admin_listen),
             ("notice", "--notice", &self.notice),
             ("log.filter", "--log-filter", &self.log_filter),
         ] {

@@ -72,12 +72,26 @@ impl Key {
 
 /// All keys, in the order in which a file has them: those without a section first.
 pub(super) fn all() -> Vec<Key> {
-    let key = |path: &str, kind, doc: &[&'static str]| Key {
+    let mut keys = without_section();
+    keys.extend(in_sections());
+    keys.extend(FACTS.iter().map(|facts| Key {
+        path: format!("limits.{}", facts.name),
+        doc: facts.doc.iter().map(|line| line.trim()).collect(),
+        kind: Kind::Number,
+    }));
+    keys
+}
+
+fn key(path: &str, kind: Kind, doc: &[&'static str]) -> Key {
+    Key {
         path: path.to_owned(),
         doc: doc.to_vec(),
         kind,
-    };
-    let mut keys = vec![
+    }
+}
+
+fn without_section() -> Vec<Key> {
+    vec![
         key(
             "data_dir",
             Kind::Path,
@@ -118,6 +132,12 @@ pub(super) fn all() -> Vec<Key> {
             Kind::Number,
             &["Seconds that clients have to leave when the server stops: 0 to 3600."],
         ),
+    ]
+}
+
+/// The keys of all sections but `limits`.
+fn in_sections() -> Vec<Key> {
+    vec![
         key(
             "tls.cert",
             Kind::OptionalPath,
@@ -130,9 +150,34 @@ pub(super) fn all() -> Vec<Key> {
             &["Makes a certificate at the first start and keeps it in the data directory; clients pin it."],
         ),
         key(
+            "admin.socket",
+            Kind::OptionalPath,
+            &[
+                "The Unix socket of the operators; who can open it is one, so only the server's own user (and root) can.",
+                "Absent or empty: admin.sock in the data directory.",
+            ],
+        ),
+        key(
+            "admin.listen",
+            Kind::OptionalAddress,
+            &["Where operators log in from other machines. Needs TLS, on any address. Not served if absent or empty."],
+        ),
+        key(
+            "admin.session_seconds",
+            Kind::Number,
+            &["Seconds after which an operator's session ends in any case: 60 to 2592000."],
+        ),
+        key(
+            "admin.session_idle_seconds",
+            Kind::Number,
+            &["Seconds after which an operator's unused session ends: 60 to 2592000, at most admin.session_seconds."],
+        ),
+        key(
             "registration.policy",
             Kind::Word(&["open", "invite", "closed"]),
-            &["Who can sign up: anyone (open), who has a code (invite), nobody (closed)."],
+            &[
+                "Who can sign up: anyone (open), who has a code (invite), nobody (closed). greffe-admin makes codes that are good once.",
+            ],
         ),
         key(
             "registration.invitation_file",
@@ -149,13 +194,7 @@ pub(super) fn all() -> Vec<Key> {
             Kind::Text,
             &["What is logged, such as info or info,greffe_server=debug."],
         ),
-    ];
-    keys.extend(FACTS.iter().map(|facts| Key {
-        path: format!("limits.{}", facts.name),
-        doc: facts.doc.iter().map(|line| line.trim()).collect(),
-        kind: Kind::Number,
-    }));
-    keys
+    ]
 }
 
 /// ` (did you mean A or B?)` for an unknown name, or nothing if no known one is near.

@@ -33,6 +33,7 @@ const OF_THE_CLIENT: &[&str] = &[
     "GREFFE_TOKEN_FILE",
     "GREFFE_CA",
     "GREFFE_INVITATION",
+    "GREFFE_ADMIN_TOKEN",
 ];
 
 /// What Kubernetes and Docker set in every container beside a service that is called `greffe`.

@@ -1,6 +1,6 @@
 //! Tests of the configuration: each source alone, their order, and what is refused.
 
-use std::{ffi::OsString, io::Write as _};
+use std::{ffi::OsString, io::Write as _, path::Path};
 
 use clap::Parser as _;
 
@@ -87,20 +87,14 @@ fn every_key_can_be_set_by_its_variable() {
             keys::Kind::Text => "info",
             keys::Kind::Path | keys::Kind::OptionalPath => "a",
         };
-        // TLS files only go together.
+        // TLS files only go together, and operators need TLS.
         let pair = [
             ("GREFFE_TLS_CERT", "a"),
             ("GREFFE_TLS_KEY", "a"),
             (&key.variable(), value),
         ];
-        let loaded = load(
-            &[],
-            &pair[if key.path.starts_with("tls.") && key.path != "tls.self_signed" {
-                0
-            } else {
-                2
-            }..],
-        );
+        let needs_tls = key.path == "admin.listen" || (key.path.starts_with("tls.") && key.path != "tls.self_signed");
+        let loaded = load(&[], &pair[if needs_tls { 0 } else { 2 }..]);
         let loaded = loaded.unwrap_or_else(|error| panic!("{}: {error}", key.path));
         assert_eq!(loaded.origins[&key.path], Origin::Environment(key.variable()));
     }
@@ -124,6 +118,21 @@ fn flags_may_follow_the_command() {
     let parsed = args(&["config", "--drain-seconds", "3"]);
     assert!(matches!(parsed.command, Some(Command::Config { example: false })));
     assert_eq!(parsed.options.drain_seconds, Some(3));
+}
+
+#[test]
+fn the_directory_to_check_may_be_named_by_itself() {
+    let named = args(&["check", "/backup", "--json"]);
+    assert!(
+        matches!(named.command, Some(Command::Check { directory: Some(path), json: true }) if path == Path::new("/backup"))
+    );
+    assert!(matches!(
+        args(&["check"]).command,
+        Some(Command::Check {
+            directory: None,
+            json: false
+        })
+    ));
 }
 
 #[test]
@@ -203,12 +212,84 @@ fn plain_text_is_for_loopback_only() {
 }
 
 #[test]
+fn operators_connect_with_tls_only() {
+    let refused = refusal(&["--admin-listen", "127.0.0.1:1"], &[]);
+    assert!(refused.contains("admin.listen (flag --admin-listen): "), "{refused}");
+    assert!(refused.contains("--tls-self-signed"), "{refused}");
+    let loaded = load(&["--admin-listen", "[::]:1", "--tls-self-signed"], &[]).unwrap();
+    assert_eq!(loaded.config.admin.listen, Some("[::]:1".parse().unwrap()));
+    let taken = [
+        "--tls-self-signed",
+        "--listen",
+        "127.0.0.1:1",
+        "--admin-listen",
+        "127.0.0.1:1",
+    ];
+    assert!(refusal(&taken, &[]).contains("where members connect"));
+    let taken = [
+        "--tls-self-signed",
+        "--metrics-listen",
+        "127.0.0.1:1",
+        "--admin-listen",
+        "127.0.0.1:1",
+    ];
+    assert!(refusal(&taken, &[]).contains("where metrics are served"));
+    load(
+        &[
+            "--tls-self-signed",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+        ],
+        &[],
+    )
+    .unwrap();
+}
+
+#[test]
+fn the_operators_socket_lies_in_the_data_directory_unless_it_is_moved() {
+    let socket = |flags: &[&str]| load(flags, &[]).unwrap().config.admin_socket();
+    assert_eq!(socket(&["--data-dir", "/d"]), PathBuf::from("/d/admin.sock"));
+    assert_eq!(socket(&["--admin-socket", "/run/a.sock"]), PathBuf::from("/run/a.sock"));
+    assert!(refusal(&["--admin-socket", "/run/.."], &[]).contains("name a file"));
+}
+
+#[test]
+fn operators_sessions_have_ranges() {
+    let seconds = |total: &str, idle: &str| {
+        load(
+            &[],
+            &[
+                ("GREFFE_ADMIN_SESSION_SECONDS", total),
+                ("GREFFE_ADMIN_SESSION_IDLE_SECONDS", idle),
+            ],
+        )
+        .map(|loaded| {
+            (
+                loaded.config.admin.session_seconds,
+                loaded.config.admin.session_idle_seconds,
+            )
+        })
+        .map_err(|error| error.to_string())
+    };
+    assert_eq!(seconds("60", "60"), Ok((60, 60)));
+    assert_eq!(seconds("2592000", "2592000"), Ok((2_592_000, 2_592_000)));
+    assert!(seconds("60", "59").unwrap_err().contains("admin.session_idle_seconds"));
+    assert!(seconds("2592001", "60").unwrap_err().contains("use 60 to 2592000"));
+    assert!(
+        seconds("60", "61")
+            .unwrap_err()
+            .contains("more than admin.session_seconds (60)")
+    );
+}
+
+#[test]
 fn values_that_contradict_each_other_are_refused() {
     assert!(refusal(&["--tls-cert", "a"], &[]).contains("set tls.key too"));
     assert!(refusal(&["--tls-key", "a"], &[]).contains("set tls.cert too"));
     assert!(refusal(&["--tls-cert", "a", "--tls-key", "b", "--tls-self-signed"], &[]).contains("given already"));
     assert!(refusal(&["--tls-self-signed", "--insecure-plaintext"], &[]).contains("remove one"));
-    assert!(refusal(&["--registration", "invite"], &[]).contains("--invitation-file"));
     assert!(refusal(&["--limit", "page_max=10"], &[]).contains("limits.page_default: 100 is more than page_max (10)"));
     assert!(refusal(&["--limit", "text_bytes=61441"], &[]).contains("request_bytes"));
     load(&["--limit", "text_bytes=61440"], &[]).unwrap();
@@ -282,6 +363,8 @@ fn the_keys_are_those_of_the_struct() {
         metrics_listen: Some(([127, 0, 0, 1], 1).into()),
         ..Config::default()
     };
+    full.admin.socket = Some("a".into());
+    full.admin.listen = Some(([127, 0, 0, 1], 2).into());
     full.tls.cert = Some("a".into());
     full.tls.key = Some("a".into());
     full.registration.invitation_file = Some("a".into());

@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 
-use greffe_api::v1::{HistoryVisibility, RoomKind};
+use greffe_api::v1::{HistoryVisibility, Restored, RoomKind};
 
 use super::caller::Caller;
 use super::clock::Micros;
-use super::ids::{RequestId, RequestKey, RoomId, SessionId, Token, UserId, sha256};
+use super::entry::Reached;
+use super::error::Error;
+use super::ids::{CodeHash, RequestId, RequestKey, RoomId, SessionId, Token, UserId, sha256};
+use super::operator::{Act, Call};
 use super::state::{Role, State};
-use super::text::{ClientName, DisplayName, Emoji, Line, MessageText, RoomName, UserName};
+use super::text::{ClientName, DisplayName, Emoji, Line, MessageText, Reason, RoomName, UserName};
 use super::{facts::Needs, ids::TokenHash};
 
 /// A change that a member asks for, under a request id.
@@ -60,6 +63,8 @@ pub enum Change {
     UpdateProfile { display_name: DisplayName },
     /// Ends one of the caller's sessions.
     RevokeSession { session: SessionId },
+    /// Reports a message to the operator.
+    Report { room: RoomId, seq: i64, reason: Reason },
 }
 
 impl Change {
@@ -81,6 +86,8 @@ pub enum Command {
         request: RequestId,
         change: Change,
     },
+    /// An operator's call. One that is refused before it is understood comes with its refusal, which is recorded.
+    Act { call: Call, act: Result<Act, Error> },
     /// Makes an account and logs in.
     Register {
         name: UserName,
@@ -89,11 +96,24 @@ pub enum Command {
         client: ClientName,
         token: Token,
         from: SocketAddr,
+        /// The one-time invitation that is used up, if it takes one.
+        invitation: Option<CodeHash>,
     },
     /// Logs in, the password having been found right against the hash `verified`.
     LogIn {
         user: UserId,
         verified: String,
+        client: ClientName,
+        token: Token,
+        from: SocketAddr,
+        /// Whether it is a login at the operators' port.
+        for_operators: bool,
+    },
+    /// Sets a new password with a one-time code, ends the user's sessions, and logs in.
+    ResetPassword {
+        user: UserId,
+        code: CodeHash,
+        password: String,
         client: ClientName,
         token: Token,
         from: SocketAddr,
@@ -115,7 +135,7 @@ pub enum Command {
     /// Notes that a session was used.
     Use { session: SessionId, from: SocketAddr },
     /// Ends sessions that are too old or were unused for too long.
-    Expire { age: Micros, idle: Micros },
+    Expire { members: Lifetime, operators: Lifetime },
     /// Notes calls that were refused before they cost anything.
     CountRefusals { cause: &'static str, count: i64 },
     /// Notes how far the caller has read.
@@ -126,14 +146,51 @@ pub enum Command {
     ClockStepped { expected: Micros, observed: Micros },
     /// Begins a journal.
     Found { journal_id: String, server_version: String },
+    /// Goes on from a backup.
+    Restore(Box<Restored>),
+}
+
+/// How long sessions live.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetime {
+    /// After which they end in any case.
+    pub age: Micros,
+    /// After which they end unused.
+    pub idle: Micros,
 }
 
 impl Command {
+    /// The request id, if it has one.
+    pub fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::Change { request, .. } => Some(*request),
+            Self::Act { call, .. } => call.request,
+            _ => None,
+        }
+    }
+
     /// The hashed request id, if it has one.
     pub fn request_key(&self) -> Option<RequestKey> {
         match self {
             Self::Change { caller, request, .. } => Some(request.key(caller.user)),
+            Self::Act { call, .. } => call.request.map(|request| call.operator.request_key(request)),
             _ => None,
+        }
+    }
+
+    /// What it asks, as a hash: two requests are the same if this is.
+    pub fn digest(&self, salt: &[u8]) -> [u8; 32] {
+        match self {
+            Self::Change { change, .. } => change.digest(salt),
+            // Secrets are made anew for each try; the method and what it was asked are the intention.
+            Self::Act { call, .. } => {
+                let asked = format!(
+                    "{} {:?} {:?} {:?}",
+                    call.method, call.reason, call.arguments, call.compared
+                );
+                sha256(&[salt, asked.as_bytes()])
+            }
+            _ => sha256(&[salt]),
         }
     }
 
@@ -151,7 +208,8 @@ impl Command {
                         ..
                     }
                     | Change::Edit { room, seq, .. }
-                    | Change::Delete { room, seq } => {
+                    | Change::Delete { room, seq }
+                    | Change::Report { room, seq, .. } => {
                         needs.messages.extend(room_no(*room).map(|no| (*room, no, *seq)));
                     }
                     Change::React { room, seq, .. } | Change::Unreact { room, seq, .. } => {
@@ -167,6 +225,7 @@ impl Command {
                     _ => {}
                 }
             }
+            Self::Act { .. } => needs.requests.extend(self.request_key()),
             Self::LogIn { user, .. }
             | Self::ChangePassword {
                 caller: Caller { user, .. },
@@ -210,6 +269,17 @@ pub enum Outcome {
         session: SessionId,
         /// When it began.
         time: Micros,
+    },
+    /// An operator's act is stored.
+    Acted {
+        /// The row that records it.
+        receipt: Receipt,
+        /// The first row that came of it, if any did.
+        effect: Option<Receipt>,
+        /// How many sessions it ended.
+        sessions: usize,
+        /// How many streams it reached, once it is published.
+        streams: Reached,
     },
     /// How many sessions were ended.
     Ended(usize),

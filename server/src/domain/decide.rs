@@ -3,7 +3,10 @@
 
 mod accounts;
 mod messages;
+mod operator;
 mod rooms;
+
+pub(crate) use accounts::network_is_welcome;
 
 use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{ClockStepped, JournalCreated, RefusalsCounted, RoomCreated, RoomKind};
@@ -11,10 +14,10 @@ use greffe_api::v1::{ClockStepped, JournalCreated, RefusalsCounted, RoomCreated,
 use super::caller::Caller;
 use super::clock::{Micros, timestamp};
 use super::command::{Change, Command};
-use super::entry::{Draft, Subject};
+use super::entry::{Draft, Reached, Subject};
 use super::error::Error;
 use super::facts::Facts;
-use super::ids::{RequestId, RoomId, SessionId, UserId};
+use super::ids::{RoomId, SessionId, UserId};
 use super::permissions;
 use super::rate::Rate;
 use super::state::State;
@@ -64,6 +67,17 @@ pub enum Answer {
         /// The new session.
         session: SessionId,
     },
+    /// An operator's act was done: the receipt of the first event, which records it, and of the one that it is about.
+    Acted {
+        /// The number of that one among the events.
+        effect: Option<usize>,
+        /// How many sessions it ended.
+        sessions: usize,
+        /// Counts the streams that it reaches.
+        streams: Reached,
+    },
+    /// It is refused, and the event records that.
+    Refused(Error),
     /// How many sessions were ended.
     Ended(usize),
     /// The read mark now.
@@ -137,11 +151,7 @@ impl Decision {
 /// Decides what `command` leads to.
 pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Error> {
     match command {
-        Command::Change {
-            caller,
-            request,
-            change,
-        } => decide_change(context, caller, *request, change),
+        Command::Change { caller, change, .. } => decide_change(context, command, caller, change),
         Command::Register {
             name,
             display_name,
@@ -149,14 +159,46 @@ pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Erro
             client,
             token,
             from,
-        } => accounts::register(context, name, display_name, password, client, token, *from),
+            invitation,
+        } => {
+            let login = accounts::Login {
+                client,
+                token,
+                from: *from,
+            };
+            accounts::register(context, name, display_name, password, *invitation, &login)
+        }
         Command::LogIn {
             user,
             verified,
             client,
             token,
             from,
-        } => accounts::log_in(context, *user, verified, client, token, *from),
+            for_operators,
+        } => {
+            let login = accounts::Login {
+                client,
+                token,
+                from: *from,
+            };
+            accounts::log_in(context, *user, verified, *for_operators, &login)
+        }
+        Command::ResetPassword {
+            user,
+            code,
+            password,
+            client,
+            token,
+            from,
+        } => {
+            let login = accounts::Login {
+                client,
+                token,
+                from: *from,
+            };
+            accounts::reset_password(context, *user, *code, password, &login)
+        }
+        Command::Act { call, act } => Ok(operator::act(context, command, call, act)),
         Command::RefuseLogin {
             user,
             attempted_name,
@@ -169,7 +211,7 @@ pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Erro
         } => accounts::change_password(context, caller, verified, password),
         Command::LogOut { caller } => accounts::log_out(context, caller),
         Command::Use { session, from } => Ok(accounts::use_session(context, *session, *from)),
-        Command::Expire { age, idle } => Ok(accounts::expire(context, *age, *idle)),
+        Command::Expire { members, operators } => Ok(accounts::expire(context, *members, *operators)),
         Command::CountRefusals { cause, count } => {
             let counted = RefusalsCounted {
                 cause: (*cause).into(),
@@ -193,6 +235,7 @@ pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Erro
             journal_id,
             server_version,
         } => Ok(found(journal_id, server_version)),
+        Command::Restore(restored) => Ok(accounts::restore(context, restored)),
     }
 }
 
@@ -235,34 +278,43 @@ fn live_session(context: &Context<'_>, caller: &Caller) -> Result<(), Error> {
     session.map(|_| ()).ok_or(Error::SessionEnded)
 }
 
+/// The first answer to a request that is repeated.
+fn answered(context: &Context<'_>, command: &Command) -> Result<Option<Decision>, Error> {
+    let key = command.request_key();
+    let Some(answered) = key.and_then(|key| context.facts.requests.get(&key)) else {
+        return Ok(None);
+    };
+    // Once the body is erased nothing is left to compare with, and the receipt tells nothing that the sender does not know.
+    let same = answered
+        .row
+        .salt
+        .as_ref()
+        .is_none_or(|salt| command.digest(salt) == answered.digest);
+    if !same {
+        return Err(Error::RequestIdReused {
+            room: answered.row.room,
+            seq: answered.row.seq,
+        });
+    }
+    Ok(Some(Decision::events(
+        Vec::new(),
+        Answer::Earlier {
+            index: answered.index,
+            remember: false,
+        },
+    )))
+}
+
 /// Decides a member's change: first whether it was answered before, then whether it is too fast, then by its own rules.
 fn decide_change(
     context: &Context<'_>,
+    command: &Command,
     caller: &Caller,
-    request: RequestId,
     change: &Change,
 ) -> Result<Decision, Error> {
     live_session(context, caller)?;
-    if let Some(answered) = context.facts.requests.get(&request.key(caller.user)) {
-        // Once the body is erased nothing is left to compare with, and the receipt tells nothing that the sender does not know.
-        let same = answered
-            .row
-            .salt
-            .as_ref()
-            .is_none_or(|salt| change.digest(salt) == answered.digest);
-        if !same {
-            return Err(Error::RequestIdReused {
-                room: answered.row.room,
-                seq: answered.row.seq,
-            });
-        }
-        return Ok(Decision::events(
-            Vec::new(),
-            Answer::Earlier {
-                index: answered.index,
-                remember: false,
-            },
-        ));
+    if let Some(earlier) = answered(context, command)? {
+        return Ok(earlier);
     }
     context
         .rules
@@ -293,5 +345,6 @@ fn decide_change(
         Change::OpenDirect { user } => rooms::open_direct(context, caller, *user),
         Change::UpdateProfile { display_name } => Ok(accounts::update_profile(caller, display_name)),
         Change::RevokeSession { session } => accounts::revoke(context, caller, *session),
+        Change::Report { room, seq, reason } => messages::report(context, caller, *room, *seq, reason),
     }
 }

@@ -1,12 +1,14 @@
 //! A row of the journal, in parsed form.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{EventKind, PeerAddress};
 
 use super::clock::Micros;
-use super::ids::{RequestId, RoomId, SessionId, TokenHash, UserId};
+use super::ids::{CodeHash, RequestId, RoomId, SessionId, TokenHash, UserId};
 
 /// What an event was done to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,6 +20,8 @@ pub enum Subject {
     User(UserId),
     /// A login.
     Session(SessionId),
+    /// A room whose members are not told.
+    Room(RoomId),
 }
 
 impl Subject {
@@ -25,7 +29,7 @@ impl Subject {
     pub fn user(self) -> Option<UserId> {
         match self {
             Self::User(user) => Some(user),
-            Self::None | Self::Session(_) => None,
+            Self::None | Self::Session(_) | Self::Room(_) => None,
         }
     }
 }
@@ -94,15 +98,35 @@ impl Draft {
     }
 }
 
-/// What goes into tables in the same transaction as the event, and not into the journal.
+/// Counts the streams that events reach: those that are cut, or that an alert is handed to. Known once the events are published.
+#[derive(Debug, Clone, Default)]
+pub struct Reached(Arc<AtomicUsize>);
+
+impl Reached {
+    /// Counts some.
+    pub fn add(&self, streams: usize) {
+        self.0.fetch_add(streams, Ordering::Relaxed);
+    }
+
+    /// How many there were so far.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What goes with an event and not into the journal: into tables, in the same transaction, or to whoever asked.
 #[derive(Clone)]
 pub enum Aside {
     /// The hash of the password of the event's subject, as a PHC string. Secrets are never in the journal, which is exported.
     Password(String),
     /// The hash of the token of the session that the event began.
     Token(TokenHash),
+    /// The hash of the one-time code that the event made.
+    Code(CodeHash),
     /// The seq of the event that added the reaction which this event takes back.
     TakesBack(i64),
+    /// Counts the streams that the event reaches.
+    Reaches(Reached),
 }
 
 impl std::fmt::Debug for Aside {
@@ -152,6 +176,20 @@ pub fn kind(content: &Content) -> EventKind {
         Content::RefusalsCounted(_) => EventKind::RefusalsCounted,
         Content::JournalCreated(_) => EventKind::JournalCreated,
         Content::ClockStepped(_) => EventKind::ClockStepped,
+        Content::UserRolesChanged(_) => EventKind::UserRolesChanged,
+        Content::UserDisabled(_) => EventKind::UserDisabled,
+        Content::UserEnabled(_) => EventKind::UserEnabled,
+        Content::PasswordReset(_) => EventKind::PasswordReset,
+        Content::InvitationCreated(_) => EventKind::InvitationCreated,
+        Content::InvitationRevoked(_) => EventKind::InvitationRevoked,
+        Content::Restored(_) => EventKind::Restored,
+        Content::OperatorActed(_) => EventKind::OperatorActed,
+        Content::AlertSent(_) => EventKind::AlertSent,
+        Content::NoticeSet(_) => EventKind::NoticeSet,
+        Content::BanCreated(_) => EventKind::BanCreated,
+        Content::BanLifted(_) => EventKind::BanLifted,
+        Content::MessageReported(_) => EventKind::MessageReported,
+        Content::ReportResolved(_) => EventKind::ReportResolved,
     }
 }
 

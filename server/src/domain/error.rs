@@ -1,11 +1,15 @@
 //! Why an operation was refused or failed.
 
+use std::fmt;
 use std::time::Duration;
 
+use greffe_api::v1::ErrorReason;
+
+use super::clock::{Micros, timestamp};
 use super::ids::RoomId;
 
 /// Why an operation was refused or failed. Texts are for people and say what to do; programs go by the variant, as `ErrorReason`.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are what the texts say")]
 pub enum Error {
     /// The request, or a frame, cannot be decoded or lacks a required part.
@@ -61,12 +65,27 @@ pub enum Error {
     /// The password is not suitable.
     #[error("{why}")]
     UnsuitablePassword { why: String, min: usize, max: usize },
+    /// The account or the network is banned.
+    #[error("{0}")]
+    Banned(BanNotice),
+    /// An operator kicked the user.
+    #[error("an operator has kicked you: {words}")]
+    Kicked { words: String },
+    /// The account was closed.
+    #[error("the operator has closed this account")]
+    AccountDisabled,
+    /// The one-time code is wrong, used or too old.
+    #[error("the code is wrong, used up or too old; ask the operator for another")]
+    InvalidResetCode,
+    /// The account lacks the role.
+    #[error("this needs the role {role}; an operator can give it at the server's socket")]
+    ServerRoleRequired { role: &'static str },
 
     /// No such user.
     #[error("there is no such user")]
     UserNotFound,
     /// No such session of the caller.
-    #[error("you have no such session")]
+    #[error("there is no such session")]
     SessionNotFound,
     /// No such room, or one that the caller may not learn about.
     #[error("there is no such room")]
@@ -80,6 +99,15 @@ pub enum Error {
     /// The user is not in the room.
     #[error("the user is not in this room")]
     MemberNotFound,
+    /// No such ban in force.
+    #[error("there is no such ban in force")]
+    BanNotFound,
+    /// No such open report.
+    #[error("there is no such open report")]
+    ReportNotFound,
+    /// No such usable invitation.
+    #[error("there is no such invitation that can still be used")]
+    InvitationNotFound,
 
     /// The room is public and the caller is not in it.
     #[error("you are not in this room; join it first")]
@@ -117,6 +145,15 @@ pub enum Error {
     /// A public room has the name.
     #[error("there is a room of this name; choose another name")]
     RoomNameTaken,
+    /// Nobody could act as an operator any more.
+    #[error("this is the last account that can act as an operator; give somebody else the role first")]
+    LastOperator,
+    /// The caller has an open report of the message.
+    #[error("you have reported this message already")]
+    AlreadyReported,
+    /// It is so already.
+    #[error("nothing to change: {0}")]
+    NothingToChange(&'static str),
 
     /// The caller acts faster than allowed.
     #[error("too fast; try again in {} ms", .retry_after.as_millis().max(1))]
@@ -140,6 +177,12 @@ pub enum Error {
     /// The server is stopping.
     #[error("the server is stopping; come back in a moment and repeat with the same request_id")]
     Stopping,
+    /// The server takes no new logins and streams.
+    #[error("the server takes nobody new before maintenance; come back in {} s", .retry_after.as_secs().max(1))]
+    Draining { retry_after: Duration },
+    /// A backup could not be made.
+    #[error("the backup was not made: {0}")]
+    BackupFailed(String),
     /// The commit failed in a way that does not tell whether it happened.
     #[error("it is unknown whether this was stored; repeat with the same request_id")]
     OutcomeUnknown,
@@ -154,9 +197,107 @@ pub enum Error {
     Internal,
 }
 
+/// What somebody is told who is banned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BanNotice {
+    /// Whether the network is banned that they come from, and not their account.
+    pub network: bool,
+    /// Until when; none: until it is lifted.
+    pub until: Option<Micros>,
+    /// Why.
+    pub reason: String,
+}
+
+impl BanNotice {
+    /// Until when, in RFC 3339.
+    pub fn until_text(&self) -> Option<String> {
+        self.until.map(|until| timestamp(until).to_string())
+    }
+}
+
+impl fmt::Display for BanNotice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.network {
+            "the network that you come from is banned"
+        } else {
+            "you are banned"
+        })?;
+        if let Some(until) = self.until_text() {
+            write!(f, " until {until}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
 impl Error {
     /// A field's value is not allowed.
     pub fn invalid(field: &'static str, why: impl Into<String>) -> Self {
         Self::InvalidField { field, why: why.into() }
+    }
+
+    /// Why, as programs are told it.
+    pub fn reason(&self) -> ErrorReason {
+        use ErrorReason as Reason;
+        match self {
+            Self::Malformed(_) => Reason::MalformedRequest,
+            Self::TooLarge { .. } => Reason::RequestTooLarge,
+            Self::InvalidField { .. } => Reason::InvalidField,
+            Self::TextTooLong { .. } => Reason::TextTooLong,
+            Self::InvalidRequestId => Reason::InvalidRequestId,
+            Self::RequestIdReused { .. } => Reason::RequestIdReused,
+            Self::InvalidPageToken => Reason::InvalidPageToken,
+            Self::HelloExpected => Reason::HelloExpected,
+            Self::UnknownMethod => Reason::UnknownMethod,
+            Self::NotLoggedIn => Reason::NotLoggedIn,
+            Self::SessionEnded => Reason::SessionEnded,
+            Self::WrongCredentials => Reason::WrongCredentials,
+            Self::TooManyLogins { .. } => Reason::TooManyLogins,
+            Self::RegistrationClosed => Reason::RegistrationClosed,
+            Self::InvalidInvitation => Reason::InvalidInvitation,
+            Self::UserNameTaken => Reason::UserNameTaken,
+            Self::UnsuitablePassword { .. } => Reason::UnsuitablePassword,
+            Self::UserNotFound => Reason::UserNotFound,
+            Self::SessionNotFound => Reason::SessionNotFound,
+            Self::RoomNotFound => Reason::RoomNotFound,
+            Self::MessageNotFound => Reason::MessageNotFound,
+            Self::ReactionNotFound => Reason::ReactionNotFound,
+            Self::MemberNotFound => Reason::MemberNotFound,
+            Self::NotAMember => Reason::NotAMember,
+            Self::RoleTooLow { .. } => Reason::RoleTooLow,
+            Self::InvitationRequired => Reason::InvitationRequired,
+            Self::NotTheAuthor => Reason::NotTheAuthor,
+            Self::NotInThisKindOfRoom(_) => Reason::NotInThisKindOfRoom,
+            Self::RoomArchived => Reason::RoomArchived,
+            Self::LastOwner => Reason::LastOwner,
+            Self::MessageDeleted => Reason::MessageDeleted,
+            Self::AlreadyAMember => Reason::AlreadyAMember,
+            Self::AlreadyInvited => Reason::AlreadyInvited,
+            Self::AlreadyReacted => Reason::AlreadyReacted,
+            Self::RoomNameTaken => Reason::RoomNameTaken,
+            Self::RateLimited { .. } => Reason::RateLimited,
+            Self::TooManyUnanswered { .. } => Reason::TooManyUnanswered,
+            Self::TooManyConnections { .. } => Reason::TooManyConnections,
+            Self::Busy { .. } => Reason::ServerBusy,
+            Self::TooMany { .. } => Reason::TooMany,
+            Self::SlowReader => Reason::SlowReader,
+            Self::Stopping => Reason::ServerStopping,
+            Self::OutcomeUnknown => Reason::OutcomeUnknown,
+            Self::Unreadable => Reason::JournalUnreadable,
+            Self::DiskFull => Reason::DiskFull,
+            Self::Internal => Reason::Internal,
+            Self::Banned(_) => Reason::Banned,
+            Self::Kicked { .. } => Reason::Kicked,
+            Self::AccountDisabled => Reason::AccountDisabled,
+            Self::InvalidResetCode => Reason::InvalidResetCode,
+            Self::ServerRoleRequired { .. } => Reason::ServerRoleRequired,
+            Self::BanNotFound => Reason::BanNotFound,
+            Self::ReportNotFound => Reason::ReportNotFound,
+            Self::InvitationNotFound => Reason::InvitationNotFound,
+            Self::LastOperator => Reason::LastOperator,
+            Self::AlreadyReported => Reason::AlreadyReported,
+            Self::NothingToChange(_) => Reason::NothingToChange,
+            Self::Draining { .. } => Reason::ServerDraining,
+            Self::BackupFailed(_) => Reason::BackupFailed,
+        }
     }
 }

@@ -73,6 +73,8 @@ pub struct MessageFact {
     pub author: UserId,
     /// Whether it was deleted.
     pub deleted: bool,
+    /// The row with its current text.
+    pub text_index: i64,
 }
 
 /// A reaction that stands.
@@ -116,8 +118,14 @@ impl Facts {
                         MessageFact {
                             author: actor,
                             deleted: false,
+                            text_index: entry.index,
                         },
                     );
+                }
+                Content::MessageEdited(_) => {
+                    if let Some(message) = self.messages.get_mut(&target) {
+                        message.text_index = entry.index;
+                    }
                 }
                 Content::MessageDeleted(_) => {
                     if let Some(message) = self.messages.get_mut(&target) {
@@ -150,8 +158,11 @@ impl Facts {
                 _ => {}
             }
         }
-        if let (Some(user), Some(Aside::Password(password))) = (draft.subject.user(), &draft.aside) {
-            self.passwords.insert(user, password.clone());
+        match (draft.subject.user(), &draft.aside) {
+            (Some(user), Some(Aside::Password(password))) => _ = self.passwords.insert(user, password.clone()),
+            // A password that is reset is void.
+            (Some(user), Some(Aside::Code(_))) => _ = self.passwords.remove(&user),
+            _ => {}
         }
     }
 }

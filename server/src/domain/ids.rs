@@ -146,6 +146,11 @@ pub fn random_epoch() -> String {
     encode(&random::<5>())
 }
 
+/// A new journal's id: 128 bits, in hex.
+pub fn random_journal_id() -> String {
+    hex(&random::<16>())
+}
+
 /// A session's secret. Only its hash is stored.
 pub struct Token([u8; 32]);
 
@@ -187,6 +192,57 @@ impl fmt::Debug for TokenHash {
     }
 }
 
+/// A secret that is good once: it lets somebody sign up, or set a password. 80 random bits, which is enough where guesses are slowed down.
+pub struct OneTimeCode([u8; ID_BYTES]);
+
+impl OneTimeCode {
+    /// Makes a new one.
+    pub fn random() -> Self {
+        Self(random())
+    }
+
+    /// Reads one as somebody types it: whatever the case, with or without dashes and spaces.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > 64 {
+            return None;
+        }
+        let plain: String = text
+            .chars()
+            .filter(|character| !matches!(character, '-' | ' '))
+            .map(|character| character.to_ascii_lowercase())
+            .collect();
+        decode(&plain).map(Self)
+    }
+
+    /// Writes it for whom it is made: four groups of four symbols.
+    pub fn reveal(&self) -> String {
+        let text = encode(&self.0);
+        let groups: Vec<&str> = (0..4).map(|group| &text[group * 4..group * 4 + 4]).collect();
+        groups.join("-")
+    }
+
+    /// The hash under which the store knows it.
+    pub fn hash(&self) -> CodeHash {
+        CodeHash(sha256(&[b"greffe code", &self.0]))
+    }
+}
+
+impl fmt::Debug for OneTimeCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OneTimeCode(..)")
+    }
+}
+
+/// SHA-256 of a one-time code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CodeHash(pub [u8; 32]);
+
+impl fmt::Debug for CodeHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CodeHash(..)")
+    }
+}
+
 /// The name that a client gave to an intention, so that repeating it does nothing twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RequestId(uuid::Uuid);
@@ -200,7 +256,16 @@ impl RequestId {
 
     /// What the store keeps in its place: it says nothing of the request id, which is in the row's body and can be erased there.
     pub fn key(&self, user: UserId) -> RequestKey {
-        let hash = sha256(&[b"greffe request", &user.0, self.0.as_bytes()]);
+        self.key_of(b"greffe request", &user.0)
+    }
+
+    /// The same for an operating system's user at the local socket.
+    pub fn local_key(&self, uid: u32) -> RequestKey {
+        self.key_of(b"greffe local request", &uid.to_be_bytes())
+    }
+
+    fn key_of(&self, kind: &[u8], whose: &[u8]) -> RequestKey {
+        let hash = sha256(&[kind, whose, self.0.as_bytes()]);
         let mut key = [0; 16];
         key.copy_from_slice(&hash[..16]);
         RequestKey(key)
@@ -244,6 +309,23 @@ mod tests {
             let _ = Token::parse(&text);
             let _ = RequestId::parse(&text);
         }
+    }
+
+    #[test]
+    fn a_code_survives_being_typed() {
+        let code = OneTimeCode::random();
+        let shown = code.reveal();
+        assert_eq!(shown.len(), 19);
+        for typed in [
+            shown.clone(),
+            shown.to_uppercase(),
+            shown.replace('-', " "),
+            shown.replace('-', ""),
+        ] {
+            assert_eq!(OneTimeCode::parse(&typed).unwrap().hash(), code.hash(), "{typed}");
+        }
+        assert!(OneTimeCode::parse("").is_none());
+        assert!(OneTimeCode::parse(&"0".repeat(1000)).is_none());
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use greffe_api::v1::event_body::Content;
-use greffe_api::v1::{HistoryVisibility, MemberRole, RoomKind};
+use greffe_api::v1::{HistoryVisibility, MemberRole, RoomKind, SessionScope};
 
 use super::clock::Micros;
 use super::entry::{Aside, Entry, Subject, peer_ip};
 use super::ids::{RoomId, SessionId, TokenHash, UserId};
+use super::operator::Roles;
+use super::standing::{self, Standing};
 use super::text::room_name_key;
 
 /// An account.
@@ -27,6 +29,12 @@ pub struct User {
     pub display_name: String,
     /// When it was made.
     pub created: Micros,
+    /// What it may do beyond being a member.
+    pub roles: Roles,
+    /// Whether it was closed.
+    pub disabled: bool,
+    /// Whether it is the operator's identity, and nobody's account.
+    pub is_operator_identity: bool,
 }
 
 /// What a person is to a room.
@@ -163,6 +171,8 @@ pub struct Session {
     pub seen_index: i64,
     /// The client's name and version.
     pub client: String,
+    /// Whether it is good at the operators' port, and only there.
+    pub for_operators: bool,
 }
 
 /// What an event changed, so that the tables derived from it can be brought up to date.
@@ -178,6 +188,10 @@ pub enum Touched {
     Session(SessionId),
     /// A login that is no more; the number of its row.
     SessionGone(i64),
+    /// A row that stands.
+    Stands(i64),
+    /// A row that stands no more.
+    Falls(i64),
 }
 
 /// The current state.
@@ -197,6 +211,8 @@ pub struct State {
     sessions: HashMap<SessionId, Session>,
     sessions_of: HashMap<UserId, BTreeSet<(i64, SessionId)>>,
     tokens: HashMap<TokenHash, SessionId>,
+    operator_identity: Option<UserId>,
+    standing: Standing,
 }
 
 /// The two people of a direct room, in the order in which they are looked up.
@@ -213,6 +229,23 @@ impl State {
     /// The user of that name.
     pub fn user_named(&self, name: &str) -> Option<&User> {
         self.names.get(name).and_then(|id| self.users.get(id))
+    }
+
+    /// The identity under which operators write to members, once one did.
+    pub fn operator_identity(&self) -> Option<UserId> {
+        self.operator_identity
+    }
+
+    /// Accounts that can act as an operator at `now`.
+    pub fn operators(&self, now: Micros) -> impl Iterator<Item = &User> {
+        self.users
+            .values()
+            .filter(move |user| user.roles.operator && !user.disabled && self.standing.ban_of(user.id, now).is_none())
+    }
+
+    /// Bans, alerts and what else stands.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// How many accounts there are.
@@ -332,7 +365,10 @@ impl State {
 
     /// Whether people, rooms and who is in them are the same. Sessions have parts that are no events, and are not compared.
     pub fn has_same_record(&self, other: &Self) -> bool {
-        (self.size, self.time) == (other.size, other.time) && self.users == other.users && self.rooms == other.rooms
+        (self.size, self.time) == (other.size, other.time)
+            && self.users == other.users
+            && self.rooms == other.rooms
+            && self.standing.rows() == other.standing.rows()
     }
 
     /// Notes that a session was used. Only overwrites itself, and so is no event.
@@ -344,6 +380,9 @@ impl State {
 
     /// Takes in what a table holds, at start.
     pub fn load_user(&mut self, user: User) {
+        if user.is_operator_identity {
+            self.operator_identity = Some(user.id);
+        }
         self.names.insert(user.name.clone(), user.id);
         self.users.insert(user.id, user);
     }
@@ -381,6 +420,11 @@ impl State {
             .or_default()
             .insert((session.no, session.id));
         self.sessions.insert(session.id, session);
+    }
+
+    /// Takes in a row that stands, at start, in the order of rows.
+    pub fn load_standing(&mut self, entry: &Entry) {
+        self.standing.apply(entry);
     }
 
     fn set_member(&mut self, room_id: RoomId, user: UserId, member: Option<Member>) {
@@ -538,6 +582,10 @@ impl State {
 
     fn apply_outside_rooms(&mut self, entry: &Entry, touched: &mut Vec<Touched>) {
         let draft = &entry.draft;
+        touched.extend(self.standing.apply(entry).into_iter().map(|change| match change {
+            standing::Change::Stands(index) => Touched::Stands(index),
+            standing::Change::Falls(index) => Touched::Falls(index),
+        }));
         match (&draft.content, draft.subject) {
             (Content::UserRegistered(registered), Subject::User(id)) => {
                 self.load_user(User {
@@ -546,8 +594,23 @@ impl State {
                     name: registered.name.clone(),
                     display_name: registered.display_name.clone(),
                     created: entry.time,
+                    roles: Roles::default(),
+                    disabled: false,
+                    is_operator_identity: registered.is_operator_identity,
                 });
                 touched.push(Touched::User(id));
+            }
+            (Content::UserRolesChanged(changed), Subject::User(id)) => {
+                if let (Some(user), Some(roles)) = (self.users.get_mut(&id), Roles::from_api(&changed.roles)) {
+                    user.roles = roles;
+                    touched.push(Touched::User(id));
+                }
+            }
+            (Content::UserDisabled(_) | Content::UserEnabled(_), Subject::User(id)) => {
+                if let Some(user) = self.users.get_mut(&id) {
+                    user.disabled = matches!(draft.content, Content::UserDisabled(_));
+                    touched.push(Touched::User(id));
+                }
             }
             (Content::UserUpdated(updated), Subject::User(id)) => {
                 if let Some(user) = self.users.get_mut(&id) {
@@ -567,6 +630,7 @@ impl State {
                         address: peer_ip(logged_in.peer.as_ref()),
                         seen_index: entry.index,
                         client: logged_in.client.clone(),
+                        for_operators: logged_in.scope() == SessionScope::Operator,
                     });
                     touched.push(Touched::Session(id));
                 }

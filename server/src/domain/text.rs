@@ -7,6 +7,8 @@ use super::ids::{RoomId, UserId};
 const NAME_CHARS: usize = 64;
 /// Characters of a topic or a reason, at most.
 const LINE_CHARS: usize = 256;
+/// Bytes of an alert or notice, at most.
+const ALERT_BYTES: usize = 4096;
 /// Bytes of a reaction, at most.
 const EMOJI_BYTES: usize = 32;
 /// Characters of a client's name and version, at most.
@@ -97,6 +99,14 @@ text!(
     Line
 );
 text!(
+    /// Why somebody acts: 1 to 256 visible characters.
+    Reason
+);
+text!(
+    /// What the operator tells everyone: at most 4,096 bytes, without NUL; may be empty.
+    AlertText
+);
+text!(
     /// A message's text: not empty, without NUL, within the limit.
     MessageText
 );
@@ -167,6 +177,32 @@ impl Line {
     /// Reads a topic or a reason.
     pub fn parse(field: &'static str, text: String) -> Result<Self, Error> {
         line(field, text, LINE_CHARS).map(Self)
+    }
+}
+
+impl Reason {
+    /// Reads a reason.
+    pub fn parse(field: &'static str, text: String) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Err(Error::invalid(field, "say why, in 1 to 256 characters"));
+        }
+        line(field, text, LINE_CHARS).map(Self)
+    }
+}
+
+impl AlertText {
+    /// Reads what everyone is told. It is kept as it is; whoever shows it must make it safe to show.
+    pub fn parse(field: &'static str, text: String) -> Result<Self, Error> {
+        if text.len() > ALERT_BYTES {
+            return Err(Error::invalid(
+                field,
+                format!("at most {ALERT_BYTES} bytes are allowed"),
+            ));
+        }
+        if text.contains('\0') {
+            return Err(Error::invalid(field, "it must not contain NUL"));
+        }
+        Ok(Self(text))
     }
 }
 

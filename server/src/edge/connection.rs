@@ -21,16 +21,33 @@ use super::{
     refusals::{Cause, Refusals},
     socket::Socket,
 };
-use crate::telemetry;
 
 /// Bytes of the HTTP/2 preface (RFC 9113, 3.4).
 const PREFACE: usize = 24;
 
-/// The connections that there may be in all.
+/// The connections that a listener may have in all.
 #[derive(Debug)]
 pub(super) struct Seats {
     pub(super) free: Arc<Semaphore>,
     pub(super) all: usize,
+    /// Told of each change of how many there are.
+    tell: fn(usize),
+}
+
+/// Counts a listener's connections. Clones count the same ones.
+#[derive(Debug, Clone)]
+pub struct Connections(pub(super) Arc<Seats>);
+
+impl Connections {
+    /// How many are open now, those included that are still shaking hands.
+    pub fn open(&self) -> usize {
+        self.0.taken()
+    }
+
+    /// How many there may be at once.
+    pub fn max(&self) -> usize {
+        self.0.all
+    }
 }
 
 /// One connection of all those that there may be.
@@ -41,33 +58,34 @@ pub(super) struct Seat {
 }
 
 impl Seats {
-    pub(super) fn new(all: usize) -> Arc<Self> {
+    pub(super) fn new(all: usize, tell: fn(usize)) -> Arc<Self> {
         let all = all.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             free: Arc::new(Semaphore::new(all)),
             all,
+            tell,
         })
     }
 
     /// A seat, if one is free.
     pub(super) fn take(self: &Arc<Self>) -> Option<Seat> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        self.tell();
+        (self.tell)(self.taken());
         Some(Seat {
             permit: Some(permit),
             seats: Arc::clone(self),
         })
     }
 
-    fn tell(&self) {
-        telemetry::connections_open(self.all - self.free.available_permits());
+    fn taken(&self) -> usize {
+        self.all - self.free.available_permits()
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         drop(self.permit.take());
-        self.seats.tell();
+        (self.seats.tell)(self.seats.taken());
     }
 }
 

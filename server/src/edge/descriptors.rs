@@ -2,8 +2,9 @@
 
 use std::fs;
 
-/// Descriptors kept for the database, files, listeners and what else is no member's connection.
-const RESERVE: usize = 64;
+/// Descriptors kept for the database, files, listeners and what else is no member's connection. Operators' connections are among these, so that
+/// members cannot lock them out.
+const RESERVE: usize = 64 + 2 * super::ADMIN_CONNECTIONS;
 /// What is assumed where the system does not tell.
 const USUAL: usize = 1024;
 

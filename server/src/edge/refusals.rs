@@ -42,7 +42,7 @@ const CAUSES: [(Cause, &str, &str); 10] = [
     (
         Cause::Full,
         "full",
-        "the server has as many as it may have (limit connections)",
+        "there are as many as there may be (limit connections; 64 of operators)",
     ),
     (
         Cause::Address,

@@ -119,12 +119,12 @@ async fn an_address_in_use_is_told() {
         listen: server.address,
         ..Config::default()
     };
-    assert!(matches!(Edge::bind(&config), Err(EdgeError::InUse(address)) if address == server.address));
+    assert!(matches!(Edge::bind(&config), Err(EdgeError::InUse { address, .. }) if address == server.address));
     let config = Config {
         listen: "192.0.2.1:0".parse().unwrap(),
         ..Config::default()
     };
-    assert!(matches!(Edge::bind(&config), Err(EdgeError::NotHere(_))));
+    assert!(matches!(Edge::bind(&config), Err(EdgeError::NotHere { .. })));
 }
 
 #[tokio::test]
@@ -460,4 +460,54 @@ async fn from_others_a_proxy_header_is_just_bytes() {
     let mut bytes = [0; 12];
     connection.read_exact(&mut bytes).await.unwrap();
     assert_eq!(&bytes, b"\r\n\r\n\0\r\nQUIT\n");
+}
+
+#[tokio::test]
+async fn operators_have_a_listener_of_their_own_with_the_members_certificate() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let mut config = Config {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        data_dir: data_dir.path().to_owned(),
+        ..Config::default()
+    };
+    assert!(Edge::bind_admin(&config, None).unwrap().is_none(), "only if configured");
+    config.admin.listen = Some((Ipv4Addr::LOCALHOST, 0).into());
+    assert!(matches!(
+        Edge::bind_admin(&config, None),
+        Err(EdgeError::AdminWithoutTls)
+    ));
+
+    config.tls.self_signed = true;
+    let members = Edge::bind(&config).unwrap();
+    let admin = Edge::bind_admin(&config, members.certificates()).unwrap().unwrap();
+    assert_ne!(admin.local_addr(), members.local_addr());
+    assert!(Arc::ptr_eq(
+        &admin.certificates().unwrap(),
+        &members.certificates().unwrap()
+    ));
+    assert_eq!(admin.connections().max(), ADMIN_CONNECTIONS);
+
+    config.admin.listen = Some(members.local_addr());
+    let error = Edge::bind_admin(&config, members.certificates()).unwrap_err();
+    assert!(matches!(error, EdgeError::InUse { .. }), "{error}");
+    assert!(error.to_string().contains("--admin-listen"), "{error}");
+}
+
+#[tokio::test]
+async fn connections_are_counted_as_long_as_they_last() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        data_dir: data_dir.path().to_owned(),
+        ..Config::default()
+    };
+    let edge = Edge::bind(&config).unwrap();
+    let (address, connections) = (edge.local_addr(), edge.connections());
+    let mut incoming = edge.incoming(CancellationToken::new());
+    assert_eq!(connections.open(), 0);
+    let _client = TcpStream::connect(address).await.unwrap();
+    let connection = timeout(DEADLINE, incoming.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(connections.clone().open(), 1);
+    drop(connection);
+    assert_eq!(connections.open(), 0);
 }

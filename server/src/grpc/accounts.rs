@@ -1,12 +1,13 @@
 //! `AuthService`.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use greffe_api::server::v1::auth_service_server::AuthService;
 use greffe_api::v1::{
     ChangePasswordRequest, ChangePasswordResponse, ListSessionsRequest, ListSessionsResponse, LogInRequest,
-    LogInResponse, LogOutRequest, LogOutResponse, RegisterRequest, RegisterResponse, RevokeSessionRequest,
-    RevokeSessionResponse, Session,
+    LogInResponse, LogOutRequest, LogOutResponse, RegisterRequest, RegisterResponse, ResetPasswordRequest,
+    ResetPasswordResponse, RevokeSessionRequest, RevokeSessionResponse, Session,
 };
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
@@ -15,14 +16,14 @@ use super::auth::{address, caller, peer, seconds};
 use super::paging::Tokens;
 use super::{App, Services, convert};
 use crate::config::RegistrationPolicy;
-use crate::domain::clock::{Micros, timestamp};
+use crate::domain::clock::{Micros, now, timestamp};
 use crate::domain::command::{Change, Command, Outcome};
 use crate::domain::error::Error;
-use crate::domain::ids::{SessionId, Token, UserId};
+use crate::domain::ids::{CodeHash, OneTimeCode, SessionId, Token, UserId};
+use crate::domain::state::State;
 use crate::domain::text::{ClientName, DisplayName, UserName};
 use crate::limiter::RetryAfter;
 use crate::passwords::check_suitable;
-use crate::telemetry;
 
 /// Bytes of a refused name that are kept.
 const ATTEMPTED_NAME_BYTES: usize = 64;
@@ -30,17 +31,30 @@ const ATTEMPTED_NAME_BYTES: usize = 64;
 const BUSY: Duration = Duration::from_secs(1);
 
 impl App {
-    fn refuse(&self, cause: &'static str, error: Error) -> Error {
+    pub(super) fn refuse(&self, cause: &'static str, error: Error) -> Error {
         self.refusals.count(cause);
         error
     }
 
-    fn busy(&self) -> Error {
+    pub(super) fn busy(&self) -> Error {
         self.refuse("SERVER_BUSY", Error::Busy { retry_after: BUSY })
     }
 
+    /// Refuses who would log in while nobody new is taken.
+    fn takes_logins(&self) -> Result<(), Error> {
+        match self.feed.draining() {
+            None => Ok(()),
+            Some(drain) => Err(self.refuse(
+                "SERVER_DRAINING",
+                Error::Draining {
+                    retry_after: drain.reconnect_after,
+                },
+            )),
+        }
+    }
+
     /// Refuses who has failed too often.
-    fn slow_down(&self, verdict: Result<(), RetryAfter>) -> Result<(), Error> {
+    pub(super) fn slow_down(&self, verdict: Result<(), RetryAfter>) -> Result<(), Error> {
         verdict.map_err(|wait| self.refuse("TOO_MANY_LOGINS", Error::TooManyLogins { retry_after: wait.0 }))
     }
 
@@ -67,17 +81,12 @@ impl App {
     async fn register(&self, request: Request<RegisterRequest>) -> Result<RegisterResponse, Error> {
         let (from, peer) = (address(self, &request)?, peer(&request)?.clone());
         let request = request.into_inner();
-        match self.config.registration.policy {
-            RegistrationPolicy::Open => {}
+        self.takes_logins()?;
+        let invitation = match self.config.registration.policy {
+            RegistrationPolicy::Open => None,
             RegistrationPolicy::Closed => return Err(self.refuse("REGISTRATION_CLOSED", Error::RegistrationClosed)),
-            RegistrationPolicy::Invite if self.invitations.contains(&request.invitation) => {}
-            RegistrationPolicy::Invite => {
-                // Guessing codes is slowed down like guessing passwords.
-                self.slow_down(self.logins.check(from.ip(), "", Instant::now()))?;
-                self.slow_down(self.logins.failed(from.ip(), "", Instant::now()))?;
-                return Err(self.refuse("INVALID_INVITATION", Error::InvalidInvitation));
-            }
-        }
+            RegistrationPolicy::Invite => self.invitation(&request.invitation, from)?,
+        };
         let name = UserName::parse("user_name", request.user_name)?;
         let display_name = DisplayName::parse("display_name", request.display_name)?;
         let client = ClientName::parse("client", request.client)?;
@@ -97,17 +106,37 @@ impl App {
                 client,
                 token,
                 from,
+                invitation,
             })
             .await?;
         let (user, session_id, began) = logged_in(&outcome)?;
         peer.logged_in();
-        telemetry::login(true);
+        self.activity.login(true);
         Ok(RegisterResponse {
             user: self.api_user(user),
             token: secret,
             session_id: session_id.to_string(),
             expires_at: self.expires_at(began),
         })
+    }
+
+    /// The one-time invitation that lets somebody sign up; none if the code is one of those that are good for everyone.
+    fn invitation(&self, code: &str, from: SocketAddr) -> Result<Option<CodeHash>, Error> {
+        if self.invitations.contains(code) {
+            return Ok(None);
+        }
+        // Guessing codes is slowed down like guessing passwords.
+        self.slow_down(self.logins.check(from.ip(), "", Instant::now()))?;
+        let code = OneTimeCode::parse(code).map(|code| code.hash());
+        let known = |code: &CodeHash| {
+            let now = now();
+            self.view().read(|state| state.standing().invitation(*code, now).is_some())
+        };
+        if let Some(code) = code.filter(known) {
+            return Ok(Some(code));
+        }
+        self.slow_down(self.logins.failed(from.ip(), "", Instant::now()))?;
+        Err(self.refuse("INVALID_INVITATION", Error::InvalidInvitation))
     }
 
     /// A login. Unknown names and wrong passwords take the same path and the same time.
@@ -118,7 +147,27 @@ impl App {
             password,
             client,
         } = request.into_inner();
+        self.takes_logins()?;
         let client = ClientName::parse("client", client)?;
+        let (user, session_id, began, secret) = self.enter(user_name, password, client, from, false).await?;
+        peer.logged_in();
+        Ok(LogInResponse {
+            user: self.api_user(user),
+            token: secret,
+            session_id: session_id.to_string(),
+            expires_at: self.expires_at(began),
+        })
+    }
+
+    /// Checks a password and begins a session, for a member or at the operators' port.
+    pub(super) async fn enter(
+        &self,
+        user_name: String,
+        password: String,
+        client: ClientName,
+        from: SocketAddr,
+        for_operators: bool,
+    ) -> Result<(UserId, SessionId, Micros, String), Error> {
         self.slow_down(self.logins.check(from.ip(), &user_name, Instant::now()))?;
         let user = self
             .view()
@@ -128,18 +177,7 @@ impl App {
         let right = self.passwords.verify(password, stored.clone()).await.map_err(|_| self.busy())?;
         let (Some((user, _)), Some(verified), true) = (user, stored, right) else {
             self.slow_down(self.logins.failed(from.ip(), &user_name, Instant::now()))?;
-            telemetry::login(false);
-            let fits = user_name
-                .char_indices()
-                .take_while(|(at, char)| at + char.len_utf8() <= ATTEMPTED_NAME_BYTES);
-            let attempted_name = fits.map(|(_, char)| char).collect();
-            self.journal
-                .append(Command::RefuseLogin {
-                    user: user.map(|(id, _)| id),
-                    attempted_name,
-                    from,
-                })
-                .await?;
+            self.note_refused(user.map(|(id, _)| id), &user_name, from).await?;
             return Err(Error::WrongCredentials);
         };
         self.slow_down(self.logins.succeeded(from.ip(), &user_name, Instant::now()))?;
@@ -153,12 +191,83 @@ impl App {
                 client,
                 token,
                 from,
+                for_operators,
+            })
+            .await;
+        match outcome {
+            Ok(outcome) => {
+                let (user, session_id, began) = logged_in(&outcome)?;
+                self.activity.login(true);
+                Ok((user, session_id, began, secret))
+            }
+            // Who has the password and may not come in is told why, and that they tried is noted.
+            Err(error @ (Error::Banned(_) | Error::AccountDisabled | Error::ServerRoleRequired { .. })) => {
+                self.note_refused(Some(user), &user_name, from).await?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes a login that was refused after its password was looked at.
+    async fn note_refused(&self, user: Option<UserId>, name: &str, from: SocketAddr) -> Result<(), Error> {
+        self.activity.login(false);
+        let fits = name
+            .char_indices()
+            .take_while(|(at, char)| at + char.len_utf8() <= ATTEMPTED_NAME_BYTES);
+        let attempted_name = fits.map(|(_, char)| char).collect();
+        let refused = Command::RefuseLogin {
+            user,
+            attempted_name,
+            from,
+        };
+        self.journal.append(refused).await.map(|_| ())
+    }
+
+    /// Sets a password with a one-time code. Unknown names, users without a code and wrong codes get the same answer.
+    async fn reset_password(&self, request: Request<ResetPasswordRequest>) -> Result<ResetPasswordResponse, Error> {
+        let (from, peer) = (address(self, &request)?, peer(&request)?.clone());
+        let ResetPasswordRequest {
+            user_name,
+            code,
+            new_password,
+            client,
+        } = request.into_inner();
+        self.takes_logins()?;
+        let client = ClientName::parse("client", client)?;
+        self.check_password(&user_name, &new_password)?;
+        self.slow_down(self.logins.check(from.ip(), &user_name, Instant::now()))?;
+        let code = OneTimeCode::parse(&code).map(|code| code.hash());
+        let now = now();
+        let user = self.view().read(|state| state.user_named(&user_name).map(|user| user.id));
+        let good = user.zip(code).filter(|(user, code)| {
+            let resets = |state: &State| state.standing().resets(*user, *code, now);
+            self.view().read(resets)
+        });
+        let Some((user, code)) = good else {
+            self.slow_down(self.logins.failed(from.ip(), &user_name, Instant::now()))?;
+            self.note_refused(user, &user_name, from).await?;
+            return Err(Error::InvalidResetCode);
+        };
+        self.slow_down(self.logins.succeeded(from.ip(), &user_name, Instant::now()))?;
+        let password = self.passwords.hash(new_password).await.map_err(|_| self.busy())?;
+        let token = Token::random();
+        let secret = token.reveal();
+        let outcome = self
+            .journal
+            .append(Command::ResetPassword {
+                user,
+                code,
+                password,
+                client,
+                token,
+                from,
             })
             .await?;
         let (user, session_id, began) = logged_in(&outcome)?;
         peer.logged_in();
-        telemetry::login(true);
-        Ok(LogInResponse {
+        self.activity.login(true);
+        Ok(ResetPasswordResponse {
             user: self.api_user(user),
             token: secret,
             session_id: session_id.to_string(),
@@ -210,7 +319,11 @@ impl App {
             Outcome::Ended(count) => Ok(ChangePasswordResponse {
                 sessions_ended: i32::try_from(count).unwrap_or(i32::MAX),
             }),
-            Outcome::Stored(_) | Outcome::LoggedIn { .. } | Outcome::Read(_) | Outcome::Done => Err(Error::Internal),
+            Outcome::Stored(_)
+            | Outcome::LoggedIn { .. }
+            | Outcome::Acted { .. }
+            | Outcome::Read(_)
+            | Outcome::Done => Err(Error::Internal),
         }
     }
 
@@ -220,17 +333,11 @@ impl App {
         let size = self.page_size(request.page_size)?;
         let tokens = Tokens::new(&self.identity.journal_id, caller.user, "sessions", &[]);
         let before = tokens.read_number(&request.page_token)?.unwrap_or(i64::MAX);
-        let mut found: Vec<_> = self.view().read(|state| {
+        let found: Vec<_> = self.view().read(|state| {
             let sessions = state.sessions_of(caller.user).rev().filter(|session| session.no < before);
             sessions.take(size + 1).cloned().collect()
         });
-        let more = found.len() > size;
-        found.truncate(size);
-        let next_page_token = if more {
-            found.last().map(|last| tokens.write(&last.no.to_string())).unwrap_or_default()
-        } else {
-            String::new()
-        };
+        let (found, next_page_token) = tokens.page(found, size, |last| last.no.to_string());
         let sessions = found.into_iter().map(|session| Session {
             id: session.id.to_string(),
             created_at: Some(timestamp(session.created)),
@@ -272,7 +379,9 @@ impl App {
 fn logged_in(outcome: &Outcome) -> Result<(UserId, SessionId, Micros), Error> {
     match outcome {
         Outcome::LoggedIn { user, session, time } => Ok((*user, *session, *time)),
-        Outcome::Stored(_) | Outcome::Ended(_) | Outcome::Read(_) | Outcome::Done => Err(Error::Internal),
+        Outcome::Stored(_) | Outcome::Acted { .. } | Outcome::Ended(_) | Outcome::Read(_) | Outcome::Done => {
+            Err(Error::Internal)
+        }
     }
 }
 
@@ -284,6 +393,13 @@ impl AuthService for Services {
 
     async fn log_in(&self, request: Request<LogInRequest>) -> Result<Response<LogInResponse>, Status> {
         Ok(Response::new(self.0.log_in(request).await?))
+    }
+
+    async fn reset_password(
+        &self,
+        request: Request<ResetPasswordRequest>,
+    ) -> Result<Response<ResetPasswordResponse>, Status> {
+        Ok(Response::new(self.0.reset_password(request).await?))
     }
 
     async fn log_out(&self, request: Request<LogOutRequest>) -> Result<Response<LogOutResponse>, Status> {

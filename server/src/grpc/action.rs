@@ -1,13 +1,14 @@
 //! What a member asks, as a call or on a stream, in parsed form.
 
 use greffe_api::v1::{
-    AddReactionRequest, DeleteMessageRequest, EditMessageRequest, RemoveReactionRequest, SendMessageRequest,
+    AddReactionRequest, DeleteMessageRequest, EditMessageRequest, RemoveReactionRequest, ReportMessageRequest,
+    SendMessageRequest,
 };
 
 use super::{App, convert};
 use crate::domain::command::Change;
 use crate::domain::error::Error;
-use crate::domain::text::{Emoji, MessageText};
+use crate::domain::text::{Emoji, MessageText, Reason};
 
 pub(super) fn send(app: &App, request: SendMessageRequest) -> Result<Change, Error> {
     let reply_to = request.reply_to_seq;
@@ -35,6 +36,14 @@ pub(super) fn delete(request: &DeleteMessageRequest) -> Result<Change, Error> {
     Ok(Change::Delete {
         room: convert::room_id(&request.room_id)?,
         seq: convert::seq("seq", request.seq)?,
+    })
+}
+
+pub(super) fn report(request: ReportMessageRequest) -> Result<Change, Error> {
+    Ok(Change::Report {
+        room: convert::room_id(&request.room_id)?,
+        seq: convert::seq("seq", request.seq)?,
+        reason: Reason::parse("reason", request.reason)?,
     })
 }
 

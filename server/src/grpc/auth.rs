@@ -41,7 +41,7 @@ pub(super) fn caller<T>(app: &App, request: &Request<T>) -> Result<Caller, Error
     let note_after = i64::try_from(note_after(app).as_micros()).unwrap_or(i64::MAX);
     let now = now();
     let found = app.view().read(|state| {
-        let session = state.session_of_token(hash)?;
+        let session = state.session_of_token(hash).filter(|session| !session.for_operators)?;
         let too_old = seconds(limits.session_seconds).is_some_and(|age| now - session.created >= age);
         let unused = seconds(limits.session_idle_seconds).is_some_and(|idle| now - session.used >= idle);
         let worth_noting = session.address != Some(address.ip()) || now - session.used > note_after;
@@ -70,7 +70,7 @@ pub(super) fn seconds(seconds: u64) -> Option<i64> {
     i64::try_from(seconds).ok()?.checked_mul(SECOND)
 }
 
-fn bearer(metadata: &MetadataMap) -> Option<&str> {
+pub(super) fn bearer(metadata: &MetadataMap) -> Option<&str> {
     let value = metadata.get("authorization")?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())

@@ -11,20 +11,22 @@ use greffe_api::v1::chat_request::Action;
 use greffe_api::v1::frame::Kind;
 use greffe_api::v1::send_result;
 use greffe_api::v1::{
-    CaughtUp, ChatRequest, Draining, EndReason, Ended, Heartbeat, Hello, MarkReadRequest, Presence, ReadMark, Reset,
-    ResetCause, RoomGone, RoomGoneReason, RoomState, SendResult, Started, SubscribeRequest, Typing, UserPresence,
+    Alert, CaughtUp, ChatRequest, Draining, EndReason, Ended, Heartbeat, Hello, MarkReadRequest, Presence, ReadMark,
+    Reset, ResetCause, RoomGone, RoomGoneReason, RoomState, SendResult, SessionEndReason, Started, SubscribeRequest,
+    Typing, UserPresence,
 };
 use prost::Message as _;
 use prost_types::Duration as ProtoDuration;
 use tokio::task::AbortHandle;
 use tonic::{Code, Request, Status, Streaming};
+use tonic_types::StatusExt as _;
 
 use super::status::in_band;
 use super::{App, action, auth, convert, frames};
 use crate::domain::caller::Caller;
 use crate::domain::clock::{self, timestamp};
 use crate::domain::command::{Change, Command, Outcome};
-use crate::domain::error::Error;
+use crate::domain::error::{BanNotice, Error};
 use crate::domain::ids::{RoomId, UserId};
 use crate::domain::permissions;
 use crate::domain::state::State;
@@ -93,13 +95,15 @@ pub(super) fn chat(app: Arc<App>, request: Request<Streaming<ChatRequest>>) -> R
 fn refused(status: Status) -> Frames {
     let reason = match status.code() {
         Code::InvalidArgument | Code::FailedPrecondition => EndReason::ProtocolError,
+        Code::Unavailable if status.get_details_retry_info().is_some() => EndReason::Draining,
         Code::Unavailable => EndReason::ServerStopping,
         _ => EndReason::Refused,
     };
+    let retry = status.get_details_retry_info().and_then(|retry| retry.retry_delay);
     let ended = Ended {
         reason: reason.into(),
         message: status.message().into(),
-        reconnect_after: None,
+        reconnect_after: retry.and_then(|wait| wait.try_into().ok()),
     };
     let frames = [Ok(frames::frame(Kind::Ended(ended))), Err(status)];
     stream::iter(frames).boxed()
@@ -261,6 +265,7 @@ impl Live {
             user: caller.user,
             session: caller.session,
             connection,
+            address: caller.address,
         };
         let (stream, Plan { rooms, resets, gone }) = LiveStream::open(&app.feed, &app.reader, owner, |state| {
             plan(state, caller.user, hello, &app.identity.epoch)
@@ -285,6 +290,9 @@ impl Live {
     fn into_frames(self) -> Frames {
         stream::unfold(self, |mut live| async move {
             let frame = live.next().await?;
+            if let Ok(frame) = &frame {
+                live.stream.mailbox().count_sent(frame.0.len());
+            }
             Some((frame, live))
         })
         .boxed()
@@ -336,6 +344,8 @@ impl Live {
     /// Makes the frames before the first event: who I am, my rooms, what cannot be served, who is there.
     async fn start(&mut self, rooms: &[RoomId]) -> Result<(), Error> {
         let states = self.app.room_states(self.caller.user, rooms).await?;
+        let now = clock::now();
+        let mut alerts: Vec<Alert> = self.app.view().read(|state| state.standing().alerts(now).map(alert).collect());
         let mut parts: Vec<Vec<RoomState>> = vec![Vec::new()];
         let mut bytes = 0;
         for state in states {
@@ -354,7 +364,7 @@ impl Live {
                 server_time: Some(timestamp(clock::now())),
                 epoch: self.app.identity.epoch.clone(),
                 rooms,
-                alerts: Vec::new(),
+                alerts: std::mem::take(&mut alerts),
                 more: number + 1 < count,
             };
             self.waiting.push_back(frames::frame(Kind::Started(started)));
@@ -444,6 +454,7 @@ impl Live {
                 });
                 Kind::Presence(Presence { users: users.collect() })
             }
+            Delivery::Alert(it) => Kind::Alert(alert(&it)),
             Delivery::Ended(why) => return Some(self.ended(why)),
         };
         Some(frames::frame(kind))
@@ -456,31 +467,96 @@ impl Live {
             return self.end_with(EndReason::ProtocolError, status);
         }
         let (reason, status): (EndReason, Status) = match why {
-            Ending::Stopping => {
-                let ended = self.end_with(EndReason::ServerStopping, Error::Stopping.into());
-                self.waiting.push_back(ended);
-                return frames::frame(Kind::Draining(Draining {
-                    reconnect_after: Some(COME_BACK),
-                }));
+            Ending::Stopping => return self.drain(EndReason::ServerStopping, "", COME_BACK, Error::Stopping.into()),
+            Ending::Maintenance(words) => {
+                return self.drain(EndReason::Maintenance, &words, COME_BACK, Error::Stopping.into());
+            }
+            Ending::Draining(words, retry_after) => {
+                let status = Error::Draining { retry_after }.into();
+                let after = retry_after.try_into().unwrap_or(COME_BACK);
+                return self.drain(EndReason::Draining, &words, after, status);
             }
             Ending::SlowReader => (EndReason::SlowReader, Error::SlowReader.into()),
-            Ending::LoggedOut => (EndReason::LoggedOut, Error::SessionEnded.into()),
-            Ending::Revoked => (EndReason::Revoked, Error::SessionEnded.into()),
-            Ending::PasswordChanged => (EndReason::PasswordChanged, Error::SessionEnded.into()),
-            Ending::Expired => (EndReason::Expired, Error::SessionEnded.into()),
+            Ending::Session(why, words) => {
+                let (reason, status) = self.session_end(why, &words);
+                return self.end_with_words(reason, &words, status);
+            }
             Ending::ServerError => (EndReason::ServerError, Error::Unreadable.into()),
         };
         self.end_with(reason, status)
     }
 
-    fn end_with(&mut self, reason: EndReason, status: Status) -> Encoded {
+    /// How a stream ends whose session did.
+    fn session_end(&self, why: SessionEndReason, words: &str) -> (EndReason, Status) {
+        let words = words.to_owned();
+        let (reason, error) = match why {
+            SessionEndReason::Kicked => (EndReason::Kicked, Error::Kicked { words }),
+            SessionEndReason::Banned => {
+                let Caller { user, address, .. } = self.caller;
+                let now = clock::now();
+                let (until, network) = self.app.view().read(|state| {
+                    let account = state.standing().ban_of(user, now);
+                    let ban = account.or_else(|| state.standing().ban_at(address.ip(), now));
+                    (ban.and_then(|ban| ban.until), account.is_none())
+                });
+                let notice = BanNotice {
+                    network,
+                    until,
+                    reason: words,
+                };
+                (EndReason::Banned, Error::Banned(notice))
+            }
+            SessionEndReason::Disabled => (EndReason::Disabled, Error::AccountDisabled),
+            SessionEndReason::PasswordReset => (EndReason::PasswordReset, Error::SessionEnded),
+            SessionEndReason::Revoked | SessionEndReason::RoleLost => (EndReason::Revoked, Error::SessionEnded),
+            SessionEndReason::PasswordChanged => (EndReason::PasswordChanged, Error::SessionEnded),
+            SessionEndReason::Expired | SessionEndReason::Restored => (EndReason::Expired, Error::SessionEnded),
+            SessionEndReason::LoggedOut | SessionEndReason::Unspecified => (EndReason::LoggedOut, Error::SessionEnded),
+        };
+        (reason, error.into())
+    }
+
+    /// Tells that clients are to go, and when to come back; the last frame follows.
+    fn drain(&mut self, reason: EndReason, words: &str, after: ProtoDuration, status: Status) -> Encoded {
         let ended = Ended {
             reason: reason.into(),
-            message: status.message().into(),
-            reconnect_after: (reason == EndReason::ServerStopping).then_some(COME_BACK),
+            message: words_or(words, &status),
+            reconnect_after: Some(after),
+        };
+        self.status = Some(status);
+        self.waiting.push_back(frames::frame(Kind::Ended(ended)));
+        frames::frame(Kind::Draining(Draining {
+            reconnect_after: Some(after),
+            message: words.into(),
+        }))
+    }
+
+    fn end_with(&mut self, reason: EndReason, status: Status) -> Encoded {
+        self.end_with_words(reason, "", status)
+    }
+
+    fn end_with_words(&mut self, reason: EndReason, words: &str, status: Status) -> Encoded {
+        let ended = Ended {
+            reason: reason.into(),
+            message: words_or(words, &status),
+            reconnect_after: None,
         };
         self.status = Some(status);
         frames::frame(Kind::Ended(ended))
+    }
+}
+
+/// An operator's words or, if there are none, the status's.
+fn words_or(words: &str, status: &Status) -> String {
+    let words = if words.is_empty() { status.message() } else { words };
+    words.to_owned()
+}
+
+fn alert(alert: &crate::domain::standing::Alert) -> Alert {
+    Alert {
+        index: alert.index,
+        text: alert.text.clone(),
+        time: Some(timestamp(alert.time)),
     }
 }
 

@@ -53,7 +53,9 @@ pub(super) fn receipt(app: &App, receipt: &Receipt) -> v1::Receipt {
 pub(super) fn stored(outcome: Outcome) -> Result<Receipt, Error> {
     match outcome {
         Outcome::Stored(receipt) => Ok(receipt),
-        Outcome::LoggedIn { .. } | Outcome::Ended(_) | Outcome::Read(_) | Outcome::Done => Err(Error::Internal),
+        Outcome::LoggedIn { .. } | Outcome::Acted { .. } | Outcome::Ended(_) | Outcome::Read(_) | Outcome::Done => {
+            Err(Error::Internal)
+        }
     }
 }
 
@@ -64,6 +66,7 @@ pub(super) fn user(user: &User, online: &HashSet<UserId>) -> v1::User {
         display_name: user.display_name.clone(),
         created_at: Some(timestamp(user.created)),
         online: online.contains(&user.id),
+        is_operator: user.is_operator_identity,
     }
 }
 

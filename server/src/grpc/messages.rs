@@ -11,8 +11,9 @@ use greffe_api::v1::{
     AddReactionRequest, AddReactionResponse, ChatRequest, DeleteMessageRequest, DeleteMessageResponse,
     EditMessageRequest, EditMessageResponse, ListEventsRequest, ListEventsResponse, ListMessagesRequest,
     ListMessagesResponse, MarkReadRequest, MarkReadResponse, Receipt, RemoveReactionRequest, RemoveReactionResponse,
-    SearchMessagesRequest, SearchMessagesResponse, SendMessageRequest, SendMessageResponse, SetTypingRequest,
-    SetTypingResponse, SubscribeRequest, list_events_request, list_messages_request,
+    ReportMessageRequest, ReportMessageResponse, SearchMessagesRequest, SearchMessagesResponse, SendMessageRequest,
+    SendMessageResponse, SetTypingRequest, SetTypingResponse, SubscribeRequest, list_events_request,
+    list_messages_request,
 };
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
@@ -100,7 +101,11 @@ impl App {
                 self.feed.tell_read_mark(caller.user, room, read_seq, None);
                 Ok(MarkReadResponse { read_seq })
             }
-            Outcome::Stored(_) | Outcome::LoggedIn { .. } | Outcome::Ended(_) | Outcome::Done => Err(Error::Internal),
+            Outcome::Stored(_)
+            | Outcome::LoggedIn { .. }
+            | Outcome::Acted { .. }
+            | Outcome::Ended(_)
+            | Outcome::Done => Err(Error::Internal),
         }
     }
 
@@ -332,6 +337,17 @@ impl ChatService for Services {
         let id = request.request_id.clone();
         let receipt = self.change(caller, &id, action::unreact(request)).await?;
         Ok(Response::new(RemoveReactionResponse { receipt }))
+    }
+
+    async fn report_message(
+        &self,
+        request: Request<ReportMessageRequest>,
+    ) -> Result<Response<ReportMessageResponse>, Status> {
+        let caller = caller(self, &request)?;
+        let request = request.into_inner();
+        let id = request.request_id.clone();
+        let receipt = self.change(caller, &id, action::report(request)).await?;
+        Ok(Response::new(ReportMessageResponse { receipt }))
     }
 
     async fn mark_read(&self, request: Request<MarkReadRequest>) -> Result<Response<MarkReadResponse>, Status> {

@@ -1,7 +1,9 @@
 //! Pages of lists: how long they are, and the tokens that ask for the next one.
 
+use std::fmt::Display;
+
 use crate::domain::error::Error;
-use crate::domain::ids::{UserId, hex, sha256};
+use crate::domain::ids::{hex, sha256};
 
 /// The number of items that a request asks for: 0 is the default, too many are taken as the maximum.
 pub(super) fn size(asked: i32, default: usize, max: usize) -> Result<usize, Error> {
@@ -19,7 +21,7 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// `list` names the method, `filters` are what the request asks for beside the page.
-    pub(super) fn new(journal_id: &str, caller: UserId, list: &str, filters: &[&str]) -> Self {
+    pub(super) fn new(journal_id: &str, caller: impl Display, list: &str, filters: &[&str]) -> Self {
         let mut parts = vec![
             journal_id.as_bytes().to_vec(),
             caller.to_string().into_bytes(),
@@ -43,6 +45,14 @@ impl Tokens {
     /// The token for the page that begins after `position`.
     pub(super) fn write(&self, position: &str) -> String {
         format!("{}{}", self.seal(position), hex(position.as_bytes()))
+    }
+
+    /// The page that `found` begins, which has one item more than `size` if there are more, and the token for the next one.
+    pub(super) fn page<T>(&self, mut found: Vec<T>, size: usize, position: impl Fn(&T) -> String) -> (Vec<T>, String) {
+        let more = found.len() > size;
+        found.truncate(size);
+        let next = found.last().filter(|_| more).map(|last| self.write(&position(last)));
+        (found, next.unwrap_or_default())
     }
 
     /// The position of a token; none for the first page.
@@ -81,6 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::ids::UserId;
 
     #[test]
     fn page_sizes_are_clamped_and_negative_ones_refused() {

@@ -1,9 +1,10 @@
-//! A layer around the services: notes that a connection has made a request, gives requests that tonic itself refuses our own reasons, and turns a
-//! panic in a handler into a status.
+//! A layer around the services: notes that a connection has made a request, refuses who comes from a banned network, gives requests that tonic
+//! itself refuses our own reasons, and turns a panic in a handler into a status.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
@@ -12,14 +13,24 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::App;
+use super::status::reason_name;
+use crate::domain::clock::now;
+use crate::domain::decide::network_is_welcome;
 use crate::domain::error::Error;
-use crate::edge::Peer;
+use crate::edge::{Peer, forwarded_for};
 
 /// Wraps services in [`Refuse`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RefuseLayer {
-    /// Bytes of a request, at most: what the refusal of a larger one says.
-    pub request_bytes: usize,
+    /// What the services share.
+    pub app: Arc<App>,
+}
+
+impl std::fmt::Debug for RefuseLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RefuseLayer")
+    }
 }
 
 impl<S> Layer<S> for RefuseLayer {
@@ -28,16 +39,36 @@ impl<S> Layer<S> for RefuseLayer {
     fn layer(&self, inner: S) -> Refuse<S> {
         Refuse {
             inner,
-            request_bytes: self.request_bytes,
+            app: Arc::clone(&self.app),
         }
     }
 }
 
 /// See the module.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Refuse<S> {
     inner: S,
-    request_bytes: usize,
+    app: Arc<App>,
+}
+
+impl<S> std::fmt::Debug for Refuse<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Refuse")
+    }
+}
+
+impl<S> Refuse<S> {
+    /// Refuses who comes from a banned network, before anything is done for them.
+    fn welcome(&self, request: &Request<Body>) -> Result<(), Error> {
+        let Some(peer) = request.extensions().get::<Peer>() else {
+            return Ok(());
+        };
+        peer.request_seen();
+        let address = forwarded_for(peer, request.headers(), &self.app.config.trusted_proxies);
+        let now = now();
+        let welcome = self.app.view().read(|state| network_is_welcome(state, address.ip(), now));
+        welcome.inspect_err(|error| self.app.refusals.count(reason_name(error.reason())))
+    }
 }
 
 impl<S> Service<Request<Body>> for Refuse<S>
@@ -55,11 +86,11 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if let Some(peer) = request.extensions().get::<Peer>() {
-            peer.request_seen();
+        if let Err(error) = self.welcome(&request) {
+            return Box::pin(async move { Ok(Status::from(error).into_http()) });
         }
         let method = request.uri().path().to_owned();
-        let limit = self.request_bytes;
+        let limit = self.app.config.limits.request_bytes;
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         Box::pin(async move {
             let Ok(answer) = answer.await else {

@@ -122,13 +122,7 @@ impl App {
             }
         });
         found.sort_unstable();
-        let more = found.len() > size;
-        found.truncate(size);
-        let next_page_token = if more {
-            found.last().map(|(no, _)| tokens.write(&no.to_string())).unwrap_or_default()
-        } else {
-            String::new()
-        };
+        let (found, next_page_token) = tokens.page(found, size, |(no, _)| no.to_string());
         let ids: Vec<RoomId> = found.into_iter().map(|(_, id)| id).collect();
         Ok(ListRoomsResponse {
             rooms: self.room_states(caller.user, &ids).await?,

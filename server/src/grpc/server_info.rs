@@ -51,6 +51,14 @@ fn limits(app: &App) -> Limits {
     }
 }
 
+impl App {
+    /// What everyone who comes here is told: what an operator set or, until one did, what is configured.
+    fn notice(&self) -> String {
+        let set = self.view().read(|state| state.standing().notice().map(ToOwned::to_owned));
+        set.unwrap_or_else(|| self.config.notice.clone())
+    }
+}
+
 #[tonic::async_trait]
 impl ServerService for Services {
     async fn get_server_info(
@@ -67,7 +75,7 @@ impl ServerService for Services {
             epoch: self.identity.epoch.clone(),
             general_room_id: self.view().read(|state| state.general().to_string()),
             registration_policy: policy.into(),
-            notice: self.config.notice.clone(),
+            notice: self.notice(),
             recording_notice: self.config.recording_notice.clone(),
             features: vec!["search".into(), "presence".into(), "typing".into()],
             limits: Some(limits(self)),

@@ -27,56 +27,69 @@ pub(crate) fn reason_name(reason: ErrorReason) -> &'static str {
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
 }
 
+/// The status code of a reason, as `error_reason.proto` lists them.
+fn code(error: &Error) -> Code {
+    match error {
+        Error::Malformed(_)
+        | Error::InvalidField { .. }
+        | Error::TextTooLong { .. }
+        | Error::InvalidRequestId
+        | Error::InvalidPageToken
+        | Error::UnsuitablePassword { .. } => Code::InvalidArgument,
+        Error::TooLarge { .. }
+        | Error::TooManyLogins { .. }
+        | Error::RateLimited { .. }
+        | Error::TooManyUnanswered { .. }
+        | Error::TooManyConnections { .. }
+        | Error::Busy { .. }
+        | Error::TooMany { .. }
+        | Error::SlowReader
+        | Error::DiskFull => Code::ResourceExhausted,
+        Error::RequestIdReused { .. }
+        | Error::UserNameTaken
+        | Error::AlreadyAMember
+        | Error::AlreadyInvited
+        | Error::AlreadyReacted
+        | Error::RoomNameTaken
+        | Error::AlreadyReported => Code::AlreadyExists,
+        Error::HelloExpected
+        | Error::NotInThisKindOfRoom(_)
+        | Error::RoomArchived
+        | Error::LastOwner
+        | Error::MessageDeleted
+        | Error::LastOperator
+        | Error::NothingToChange(_)
+        | Error::BackupFailed(_) => Code::FailedPrecondition,
+        Error::UnknownMethod => Code::Unimplemented,
+        Error::NotLoggedIn | Error::SessionEnded | Error::WrongCredentials | Error::InvalidResetCode => {
+            Code::Unauthenticated
+        }
+        Error::RegistrationClosed
+        | Error::InvalidInvitation
+        | Error::NotAMember
+        | Error::RoleTooLow { .. }
+        | Error::InvitationRequired
+        | Error::NotTheAuthor
+        | Error::Banned(_)
+        | Error::Kicked { .. }
+        | Error::AccountDisabled
+        | Error::ServerRoleRequired { .. } => Code::PermissionDenied,
+        Error::UserNotFound
+        | Error::SessionNotFound
+        | Error::RoomNotFound
+        | Error::MessageNotFound
+        | Error::ReactionNotFound
+        | Error::MemberNotFound
+        | Error::BanNotFound
+        | Error::ReportNotFound
+        | Error::InvitationNotFound => Code::NotFound,
+        Error::Stopping | Error::OutcomeUnknown | Error::Unreadable | Error::Draining { .. } => Code::Unavailable,
+        Error::Internal => Code::Internal,
+    }
+}
+
 fn face(error: &Error) -> Face {
-    use ErrorReason as Reason;
-    let (code, reason) = match error {
-        Error::Malformed(_) => (Code::InvalidArgument, Reason::MalformedRequest),
-        Error::TooLarge { .. } => (Code::ResourceExhausted, Reason::RequestTooLarge),
-        Error::InvalidField { .. } => (Code::InvalidArgument, Reason::InvalidField),
-        Error::TextTooLong { .. } => (Code::InvalidArgument, Reason::TextTooLong),
-        Error::InvalidRequestId => (Code::InvalidArgument, Reason::InvalidRequestId),
-        Error::RequestIdReused { .. } => (Code::AlreadyExists, Reason::RequestIdReused),
-        Error::InvalidPageToken => (Code::InvalidArgument, Reason::InvalidPageToken),
-        Error::HelloExpected => (Code::FailedPrecondition, Reason::HelloExpected),
-        Error::UnknownMethod => (Code::Unimplemented, Reason::UnknownMethod),
-        Error::NotLoggedIn => (Code::Unauthenticated, Reason::NotLoggedIn),
-        Error::SessionEnded => (Code::Unauthenticated, Reason::SessionEnded),
-        Error::WrongCredentials => (Code::Unauthenticated, Reason::WrongCredentials),
-        Error::TooManyLogins { .. } => (Code::ResourceExhausted, Reason::TooManyLogins),
-        Error::RegistrationClosed => (Code::PermissionDenied, Reason::RegistrationClosed),
-        Error::InvalidInvitation => (Code::PermissionDenied, Reason::InvalidInvitation),
-        Error::UserNameTaken => (Code::AlreadyExists, Reason::UserNameTaken),
-        Error::UnsuitablePassword { .. } => (Code::InvalidArgument, Reason::UnsuitablePassword),
-        Error::UserNotFound => (Code::NotFound, Reason::UserNotFound),
-        Error::SessionNotFound => (Code::NotFound, Reason::SessionNotFound),
-        Error::RoomNotFound => (Code::NotFound, Reason::RoomNotFound),
-        Error::MessageNotFound => (Code::NotFound, Reason::MessageNotFound),
-        Error::ReactionNotFound => (Code::NotFound, Reason::ReactionNotFound),
-        Error::MemberNotFound => (Code::NotFound, Reason::MemberNotFound),
-        Error::NotAMember => (Code::PermissionDenied, Reason::NotAMember),
-        Error::RoleTooLow { .. } => (Code::PermissionDenied, Reason::RoleTooLow),
-        Error::InvitationRequired => (Code::PermissionDenied, Reason::InvitationRequired),
-        Error::NotTheAuthor => (Code::PermissionDenied, Reason::NotTheAuthor),
-        Error::NotInThisKindOfRoom(_) => (Code::FailedPrecondition, Reason::NotInThisKindOfRoom),
-        Error::RoomArchived => (Code::FailedPrecondition, Reason::RoomArchived),
-        Error::LastOwner => (Code::FailedPrecondition, Reason::LastOwner),
-        Error::MessageDeleted => (Code::FailedPrecondition, Reason::MessageDeleted),
-        Error::AlreadyAMember => (Code::AlreadyExists, Reason::AlreadyAMember),
-        Error::AlreadyInvited => (Code::AlreadyExists, Reason::AlreadyInvited),
-        Error::AlreadyReacted => (Code::AlreadyExists, Reason::AlreadyReacted),
-        Error::RoomNameTaken => (Code::AlreadyExists, Reason::RoomNameTaken),
-        Error::RateLimited { .. } => (Code::ResourceExhausted, Reason::RateLimited),
-        Error::TooManyUnanswered { .. } => (Code::ResourceExhausted, Reason::TooManyUnanswered),
-        Error::TooManyConnections { .. } => (Code::ResourceExhausted, Reason::TooManyConnections),
-        Error::Busy { .. } => (Code::ResourceExhausted, Reason::ServerBusy),
-        Error::TooMany { .. } => (Code::ResourceExhausted, Reason::TooMany),
-        Error::SlowReader => (Code::ResourceExhausted, Reason::SlowReader),
-        Error::Stopping => (Code::Unavailable, Reason::ServerStopping),
-        Error::OutcomeUnknown => (Code::Unavailable, Reason::OutcomeUnknown),
-        Error::Unreadable => (Code::Unavailable, Reason::JournalUnreadable),
-        Error::DiskFull => (Code::ResourceExhausted, Reason::DiskFull),
-        Error::Internal => (Code::Internal, Reason::Internal),
-    };
+    let (code, reason) = (code(error), error.reason());
     let retry_after = retry_after(error);
     let mut metadata = metadata(error);
     if let Some(wait) = retry_after {
@@ -92,9 +105,10 @@ fn face(error: &Error) -> Face {
 
 fn retry_after(error: &Error) -> Option<Duration> {
     match error {
-        Error::TooManyLogins { retry_after } | Error::RateLimited { retry_after } | Error::Busy { retry_after } => {
-            Some(*retry_after)
-        }
+        Error::TooManyLogins { retry_after }
+        | Error::RateLimited { retry_after }
+        | Error::Draining { retry_after }
+        | Error::Busy { retry_after } => Some(*retry_after),
         _ => None,
     }
 }
@@ -107,6 +121,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         | Error::TooManyConnections { limit }
         | Error::TooMany { limit, .. } => vec![("limit", limit.to_string())],
         Error::InvalidField { field, .. } => vec![("field", (*field).into())],
+        Error::Banned(ban) => ban.until_text().map(|until| ("until", until)).into_iter().collect(),
         Error::UnsuitablePassword { min, max, .. } => vec![("min", min.to_string()), ("max", max.to_string())],
         Error::RequestIdReused { room, seq } => {
             let room = room.map(|room| ("room_id", room.to_string()));

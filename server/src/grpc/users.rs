@@ -52,20 +52,14 @@ impl App {
         let after = tokens.read(&request.page_token)?;
         let online = self.feed.everyone_online();
         let prefix = request.name_prefix.as_str();
-        let mut users: Vec<_> = self.view().read(|state| {
+        let users: Vec<_> = self.view().read(|state| {
             let start = after.as_deref().unwrap_or(prefix);
             let found = state.users_from(start).take_while(|user| user.name.starts_with(prefix));
             let found = found.filter(|user| after.as_deref() != Some(user.name.as_str()));
             let found = found.filter(|user| !request.online_only || online.contains(&user.id));
             found.take(size + 1).map(|user| convert::user(user, &online)).collect()
         });
-        let more = users.len() > size;
-        users.truncate(size);
-        let next_page_token = if more {
-            users.last().map(|last| tokens.write(&last.name)).unwrap_or_default()
-        } else {
-            String::new()
-        };
+        let (users, next_page_token) = tokens.page(users, size, |last| last.name.clone());
         Ok(ListUsersResponse { users, next_page_token })
     }
 

@@ -52,6 +52,7 @@ pub fn encode(entry: &Entry) -> Parts {
             Subject::None => String::new(),
             Subject::User(user) => user.to_string(),
             Subject::Session(session) => session.to_string(),
+            Subject::Room(room) => room.to_string(),
         },
         target_seq: draft.target_seq,
         commitment: Bytes::copy_from_slice(&commitment(&body)),
@@ -136,6 +137,7 @@ pub fn decode(head: &[u8], body: &[u8]) -> Option<Entry> {
     let subject = match optional(&head.subject_id) {
         None => Subject::None,
         Some(id) if id.starts_with('u') => Subject::User(id.parse().ok()?),
+        Some(id) if id.starts_with('r') => Subject::Room(id.parse().ok()?),
         Some(id) => Subject::Session(id.parse().ok()?),
     };
     let draft = Draft {

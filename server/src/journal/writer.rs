@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use greffe_api::v1::Restored;
 use greffe_api::v1::event_body::Content;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -19,9 +20,10 @@ use crate::domain::entry::{Aside, Entry};
 use crate::domain::error::Error;
 use crate::domain::facts::{Answered, Facts, Needs, RowFact};
 use crate::domain::ids::SessionId;
+use crate::domain::log::logged;
 use crate::domain::state::{State, Touched};
 use crate::journal::tree::{Edge, leaf_hash};
-use crate::store::{Appender, Head, NewRequest, RoomWrite, Row, StoreError, Writes};
+use crate::store::{Appender, Head, Identity, LogPlace, NewRequest, RoomWrite, Row, StoreError, Writes};
 use crate::telemetry;
 
 /// Commands that are committed at once, at most.
@@ -87,6 +89,11 @@ impl Journal {
         }
     }
 
+    /// How many commands wait.
+    pub fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Has a command decided without waiting: `reply` gets the answer. In the order of calls.
     pub fn enqueue(&self, command: Command, reply: Reply) -> Result<(), Error> {
         self.try_send(Pending {
@@ -122,6 +129,9 @@ pub enum WriterError {
         "writing the journal failed, and it is unknown how much of the last batch is on the disk; the next start will tell"
     )]
     Unknown(#[source] StoreError),
+    /// The first row of a journal, or of its next epoch, could not be stored; the log has the cause.
+    #[error("its first row could not be stored: is the disk full?")]
+    NotBegun,
     /// The state could not be read again after a failed batch.
     #[error("the state could not be read again after a failed batch")]
     Reload(#[source] StoreError),
@@ -172,8 +182,22 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             journal_id: journal_id.into(),
             server_version: server_version.into(),
         };
-        let mut founding = vec![Pending { command, reply: None }];
-        self.commit(&mut founding).await
+        self.begin(command).await
+    }
+
+    /// Appends what must be there before anything else is; what is refused here, as by a full disk, is a failure.
+    async fn begin(&mut self, command: Command) -> Result<(), WriterError> {
+        let size = self.state.size;
+        self.commit(&mut vec![Pending { command, reply: None }]).await?;
+        if self.state.size == size {
+            return Err(WriterError::NotBegun);
+        }
+        Ok(())
+    }
+
+    /// Goes on from a backup, under another id and epoch.
+    pub async fn restore(&mut self, restored: Restored) -> Result<(), WriterError> {
+        self.begin(Command::Restore(Box::new(restored))).await
     }
 
     /// The state as the writer has it.
@@ -239,7 +263,16 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             self.steps.push(step);
             self.steps.truncate(STEPS);
         }
-        let own = self.steps.iter().map(|step| Pending {
+        // What begins a journal, or its next epoch, is the first row of it.
+        let begins = matches!(
+            waiting.first(),
+            Some(Pending {
+                command: Command::Found { .. } | Command::Restore(_),
+                ..
+            })
+        );
+        let steps = if begins { &[][..] } else { &self.steps[..] };
+        let own = steps.iter().map(|step| Pending {
             command: Command::ClockStepped {
                 expected: step.expected,
                 observed: step.observed,
@@ -251,7 +284,9 @@ impl<A: Appender, P: Publish> Writer<A, P> {
 
         match self.try_batch(&batch, now).await {
             Ok(decided) => {
-                self.steps.clear();
+                if !begins {
+                    self.steps.clear();
+                }
                 self.finish(batch, decided);
                 return Ok(());
             }
@@ -360,11 +395,9 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             overwrite,
             answer,
         } = decide(&context, command)?;
-        let request = match command {
-            Command::Change { request, .. } => Some(*request),
-            _ => None,
-        };
-        let mut receipt = None;
+        let request = command.request();
+        let refused = matches!(answer, Answer::Refused(_));
+        let mut receipts = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let (place, row) = self.append(
                 Entry {
@@ -376,16 +409,32 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                 },
                 batch,
             );
-            if receipt.is_none() {
+            // What was refused may be tried again under the same request id.
+            if receipts.is_empty() && !refused {
                 remember(command, &place, row, now, batch);
-                receipt = Some(place);
             }
+            receipts.push(place);
         }
         if let Some(overwrite) = overwrite {
             self.overwrite(overwrite, now, batch);
         }
         match answer {
-            Answer::Receipt => receipt.map(Outcome::Stored).ok_or(Error::Internal),
+            Answer::Receipt => receipts.into_iter().next().map(Outcome::Stored).ok_or(Error::Internal),
+            Answer::Acted {
+                effect,
+                sessions,
+                streams,
+            } => {
+                let effect = effect.and_then(|number| receipts.get(number).cloned());
+                let receipt = receipts.into_iter().next().ok_or(Error::Internal)?;
+                Ok(Outcome::Acted {
+                    receipt,
+                    effect,
+                    sessions,
+                    streams,
+                })
+            }
+            Answer::Refused(error) => Err(error),
             Answer::Earlier {
                 index,
                 remember: is_new,
@@ -415,6 +464,10 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         }
         let Parts { head, body, salt, leaf } = event::encode(&entry);
         self.edge.push(leaf);
+        // A session that ends is still known here.
+        let logged = logged(&entry.draft, |session| {
+            self.state.session(session).map(|session| session.user)
+        });
         batch.touched.extend(self.state.apply(&entry));
         let fact = RowFact {
             head: head.clone(),
@@ -423,10 +476,20 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             salt: Some(salt.to_vec()),
         };
         batch.facts.note(&entry, &fact);
-        if let (Some(Aside::Password(password)), Some(user)) = (&entry.draft.aside, entry.draft.subject.user())
-            && let Some(user) = self.state.user(user)
-        {
-            batch.writes.passwords.push((user.no, password.clone()));
+        let account = entry.draft.subject.user().and_then(|user| self.state.user(user));
+        match (&entry.draft.aside, account) {
+            (Some(Aside::Password(password)), Some(user)) => batch.writes.passwords.push((user.no, password.clone())),
+            (Some(Aside::Code(_)), Some(user)) => batch.writes.passwords.push((user.no, String::new())),
+            _ => {}
+        }
+        if let Some(Aside::Code(code)) = &entry.draft.aside {
+            batch.writes.codes.push((entry.index, *code));
+        }
+        if let Content::Restored(restored) = &entry.draft.content {
+            batch.writes.identity = Some(Identity {
+                journal_id: restored.journal_id.clone(),
+                epoch: restored.epoch.clone(),
+            });
         }
         let receipt = Receipt {
             index: entry.index,
@@ -445,6 +508,11 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         batch.writes.rows.push(Row {
             room: entry.draft.room.and_then(|room| self.state.room(room)).map(|room| room.no),
             actor: entry.draft.actor.and_then(user_no),
+            logged: logged.map(|logged| LogPlace {
+                log: logged.log,
+                about: logged.about.and_then(user_no),
+                accounts: logged.accounts().filter_map(user_no).collect(),
+            }),
             mentioned: mentioned(&entry).filter_map(|id| user_no(id.parse().ok()?)).collect(),
             entry,
             head,
@@ -504,6 +572,8 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                         .extend(session.and_then(|session| Some((user_no(session.user)?, session.clone()))));
                 }
                 Touched::SessionGone(no) => writes.sessions_gone.push(no),
+                Touched::Stands(index) => writes.stands.push(index),
+                Touched::Falls(index) => writes.falls.push(index),
             }
         }
         if !writes.rows.is_empty() {
@@ -546,16 +616,8 @@ fn answer(reply: Option<Reply>, outcome: Result<Outcome, Error>) {
 
 /// Notes the answer to a member's change, under its request id.
 fn remember(command: &Command, receipt: &Receipt, row: RowFact, now: Micros, batch: &mut Batch) {
-    let Command::Change {
-        caller,
-        request,
-        change,
-    } = command
-    else {
-        return;
-    };
-    let key = request.key(caller.user);
-    let digest = change.digest(row.salt.as_deref().unwrap_or_default());
+    let Some(key) = command.request_key() else { return };
+    let digest = command.digest(row.salt.as_deref().unwrap_or_default());
     batch.writes.requests.push(NewRequest {
         key,
         index: receipt.index,

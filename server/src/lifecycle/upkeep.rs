@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::domain::clock::{SECOND, now};
-use crate::domain::command::Command;
+use crate::domain::command::{Command, Lifetime};
 use crate::grpc::App;
 
 /// How often old requests are forgotten: in small portions, so that no batch waits for a large one.
@@ -19,19 +19,27 @@ pub(super) async fn run(app: Arc<App>) {
     let (mut often, mut seldom) = (interval(OFTEN), interval(SELDOM));
     let limits = &app.config.limits;
     let micros = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(SECOND);
-    let (age, idle) = (micros(limits.session_seconds), micros(limits.session_idle_seconds));
+    let members = Lifetime {
+        age: micros(limits.session_seconds),
+        idle: micros(limits.session_idle_seconds),
+    };
+    let operators = app.operators_lifetime();
+    let expire = || Command::Expire { members, operators };
+    let shortest = [members.age, members.idle, operators.age, operators.idle].into_iter().min();
     loop {
         tokio::select! {
             _ = often.tick() => {
                 let before = now().saturating_sub(micros(limits.request_id_seconds));
                 app.journal.note(Command::ForgetRequests { before });
                 // Sessions that live for a few seconds only are ended by the second.
-                if idle < micros(3600) || age < micros(3600) {
-                    app.journal.note(Command::Expire { age, idle });
+                if shortest < Some(micros(1800)) {
+                    app.journal.note(expire());
                 }
+                let rows = app.view().read(|state| state.size);
+                app.activity.sample(u64::try_from(rows).unwrap_or_default(), app.feed.delivered());
             }
             _ = seldom.tick() => {
-                app.journal.note(Command::Expire { age, idle });
+                app.journal.note(expire());
                 note_refusals(&app);
                 app.typing.retain_recent();
                 app.marking.prune();

@@ -4,17 +4,21 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use greffe_api::v1::SessionEndReason;
 use greffe_api::v1::event_body::Content;
+use ipnet::IpNet;
 
-use super::mailbox::{Bounds, Mailbox, Owner, Push};
+use super::mailbox::{Bounds, Load, Mailbox, Owner, Push};
 use super::{Ending, Gone};
-use crate::domain::clock::Micros;
-use crate::domain::entry::Subject;
+use crate::domain::clock::{Micros, from_timestamp, now};
+use crate::domain::decide::network_is_welcome;
+use crate::domain::entry::{Aside, Subject};
 use crate::domain::error::Error;
 use crate::domain::ids::{RoomId, SessionId, UserId};
 use crate::domain::permissions;
+use crate::domain::standing::Alert;
 use crate::domain::state::State;
 use crate::journal::{Committed, Publish, View};
 use crate::telemetry;
@@ -35,6 +39,36 @@ struct Open {
     users: HashMap<UserId, Vec<Arc<Mailbox>>>,
     count: usize,
     closed: bool,
+    draining: Option<Drain>,
+}
+
+/// What publishing a batch leads to.
+#[derive(Default)]
+struct Turns {
+    /// Who has something to read.
+    wakers: Vec<Waker>,
+    /// Whose last stream was cut.
+    went: Vec<UserId>,
+}
+
+/// Nobody new is taken for a while.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    /// Why, in the operator's words.
+    pub reason: Arc<str>,
+    /// When to come back.
+    pub reconnect_after: Duration,
+}
+
+/// A stream that is open.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenStream {
+    /// Whose it is.
+    pub owner: Owner,
+    /// When it was opened.
+    pub opened: Micros,
+    /// How it is doing.
+    pub load: Load,
 }
 
 /// Limits of the live feed.
@@ -54,6 +88,7 @@ pub struct Feed {
     view: View,
     limits: FeedLimits,
     next_id: AtomicU64,
+    delivered: AtomicU64,
     open: Mutex<Open>,
 }
 
@@ -75,6 +110,7 @@ impl Feed {
             view,
             limits,
             next_id: AtomicU64::new(1),
+            delivered: AtomicU64::new(0),
             open: Mutex::default(),
         })
     }
@@ -92,7 +128,7 @@ impl Feed {
     /// where each room starts. What is published twice is dropped by its seq.
     ///
     /// # Errors
-    /// [`Error::TooManyConnections`], [`Error::Stopping`], [`Error::SessionEnded`].
+    /// [`Error::TooManyConnections`], [`Error::Stopping`], [`Error::Draining`], [`Error::SessionEnded`], [`Error::Banned`].
     pub(super) fn open<T>(
         &self,
         owner: Owner,
@@ -107,6 +143,11 @@ impl Feed {
         if open.closed {
             return Err(Error::Stopping);
         }
+        if let Some(drain) = &open.draining {
+            return Err(Error::Draining {
+                retry_after: drain.reconnect_after,
+            });
+        }
         let streams = open.users.get(&owner.user).map_or(&[][..], Vec::as_slice);
         let connections: HashSet<u64> = streams.iter().map(|stream| stream.owner.connection).collect();
         let limit = self.limits.connections_per_user;
@@ -119,6 +160,8 @@ impl Feed {
             if !alive {
                 return Err(Error::SessionEnded);
             }
+            // It may have been banned since the call was let in.
+            network_is_welcome(state, owner.address.ip(), now())?;
             let (starts, more) = plan(state);
             let heads = starts
                 .iter()
@@ -155,26 +198,10 @@ impl Feed {
 
     /// Forgets a stream.
     pub(super) fn close(&self, mailbox: &Arc<Mailbox>) {
-        let user = mailbox.owner.user;
         let mut open = self.lock();
-        let rooms: Vec<RoomId> = self.view.read(|state| state.rooms_of(user).map(|(room, _)| room.id).collect());
-        for room in rooms {
-            open.unsubscribe(room, |subscriber| subscriber.id == mailbox.id);
-        }
-        let mut went = false;
-        if let Some(streams) = open.users.get_mut(&user) {
-            let before = streams.len();
-            streams.retain(|stream| stream.id != mailbox.id);
-            let closed = before - streams.len();
-            went = streams.is_empty();
-            if went {
-                open.users.remove(&user);
-            }
-            open.count -= closed;
-        }
-        telemetry::streams_open(open.count);
+        let went = open.forget(&self.view, mailbox);
         let wakers = if went {
-            self.tell_presence(&open, user, false)
+            self.tell_presence(&open, mailbox.owner.user, false)
         } else {
             Vec::new()
         };
@@ -219,6 +246,68 @@ impl Feed {
         })
     }
 
+    /// All streams of some users, or of everyone.
+    pub fn streams(&self, users: Option<&[UserId]>) -> Vec<OpenStream> {
+        let open = self.lock();
+        let streams: Vec<Arc<Mailbox>> = match users {
+            Some(users) => users
+                .iter()
+                .filter_map(|user| open.users.get(user))
+                .flatten()
+                .cloned()
+                .collect(),
+            None => open.users.values().flatten().cloned().collect(),
+        };
+        drop(open);
+        let open_stream = |stream: Arc<Mailbox>| OpenStream {
+            owner: stream.owner,
+            opened: stream.opened,
+            load: stream.load(),
+        };
+        streams.into_iter().map(open_stream).collect()
+    }
+
+    /// How many events were handed to streams.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// How many users have a stream open.
+    pub fn users_online(&self) -> usize {
+        self.lock().users.len()
+    }
+
+    /// Whether nobody new is taken.
+    pub fn draining(&self) -> Option<Drain> {
+        self.lock().draining.clone()
+    }
+
+    /// Takes nobody new from now on, and ends every stream; or takes people again. Returns how many streams were ended.
+    pub fn drain(&self, drain: Option<Drain>) -> usize {
+        let mut open = self.lock();
+        open.draining.clone_from(&drain);
+        let Some(Drain {
+            reason,
+            reconnect_after,
+        }) = drain
+        else {
+            return 0;
+        };
+        Self::end_all(open, &Ending::Draining(reason, reconnect_after))
+    }
+
+    /// Ends every stream. Those who have something to read are woken; returns how many were still open.
+    fn end_all(open: MutexGuard<'_, Open>, why: &Ending) -> usize {
+        let (mut ended, mut wakers) = (0, Vec::new());
+        for stream in open.users.values().flatten().filter(|stream| !stream.has_ended()) {
+            ended += 1;
+            wakers.extend(stream.end(why.clone()));
+        }
+        drop(open);
+        wakers.into_iter().for_each(Waker::wake);
+        ended
+    }
+
     /// How many streams are open.
     pub fn count(&self) -> usize {
         self.lock().count
@@ -253,17 +342,10 @@ impl Feed {
     }
 
     /// Ends every stream, and lets no new one open.
-    pub fn stop(&self) {
+    pub fn stop(&self, why: &Ending) {
         let mut open = self.lock();
         open.closed = true;
-        let wakers: Vec<Waker> = open
-            .users
-            .values()
-            .flatten()
-            .filter_map(|stream| stream.end(Ending::Stopping))
-            .collect();
-        drop(open);
-        wakers.into_iter().for_each(Waker::wake);
+        Self::end_all(open, why);
     }
 }
 
@@ -315,21 +397,71 @@ impl Open {
         );
     }
 
-    fn cut(&self, session: SessionId, user: Option<UserId>, why: Ending, wakers: &mut Vec<Waker>) {
-        let all = || self.users.values().flatten();
-        let cut = |stream: &&Arc<Mailbox>| stream.owner.session == session;
-        match user {
-            Some(user) => {
-                let streams = self.users.get(&user).into_iter().flatten().filter(cut);
-                wakers.extend(streams.filter_map(|stream| stream.end(why)));
+    /// Ends the streams of `user`, or of everyone, that `is_cut` names, and returns how many there were.
+    ///
+    /// They are forgotten at once: a client that does not read may keep its end open for long, and must neither seem to be there nor count.
+    fn cut(
+        &mut self,
+        view: &View,
+        user: Option<UserId>,
+        is_cut: impl Fn(&Owner) -> bool,
+        why: &Ending,
+        turns: &mut Turns,
+    ) -> usize {
+        let of_user = user.map(|user| self.users.get(&user).into_iter().flatten());
+        let of_all = user.is_none().then(|| self.users.values().flatten());
+        let streams = of_user.into_iter().flatten().chain(of_all.into_iter().flatten());
+        let cut: Vec<Arc<Mailbox>> = streams
+            .filter(|stream| is_cut(&stream.owner) && !stream.has_ended())
+            .cloned()
+            .collect();
+        for stream in &cut {
+            turns.wakers.extend(stream.end(why.clone()));
+            if self.forget(view, stream) {
+                turns.went.push(stream.owner.user);
             }
-            None => wakers.extend(all().filter(cut).filter_map(|stream| stream.end(why))),
         }
+        cut.len()
+    }
+
+    /// Forgets a stream, and tells whether it was the last one of its user.
+    fn forget(&mut self, view: &View, mailbox: &Mailbox) -> bool {
+        let user = mailbox.owner.user;
+        let rooms: Vec<RoomId> = view.read(|state| state.rooms_of(user).map(|(room, _)| room.id).collect());
+        for room in rooms {
+            self.unsubscribe(room, |subscriber| subscriber.id == mailbox.id);
+        }
+        let Some(streams) = self.users.get_mut(&user) else {
+            return false;
+        };
+        let before = streams.len();
+        streams.retain(|stream| stream.id != mailbox.id);
+        self.count -= before - streams.len();
+        let went = streams.is_empty();
+        if went {
+            self.users.remove(&user);
+        }
+        telemetry::streams_open(self.count);
+        went
+    }
+
+    fn alert(&self, alert: Alert, wakers: &mut Vec<Waker>) -> usize {
+        let alert = Arc::new(alert);
+        let mut count = 0;
+        for stream in self.users.values().flatten().filter(|stream| !stream.has_ended()) {
+            count += 1;
+            wakers.extend(stream.alert(&alert));
+        }
+        count
     }
 
     /// Changes who is told of what, as the event says.
-    fn follow(&mut self, view: &View, event: &Committed, wakers: &mut Vec<Waker>) {
+    ///
+    /// `owners` are those of the sessions that the batch ends.
+    fn follow(&mut self, view: &View, event: &Committed, owners: &HashMap<SessionId, UserId>, turns: &mut Turns) {
         let (entry, draft) = (&event.entry, &event.entry.draft);
+        let wakers = &mut turns.wakers;
+        let mut reached = 0;
         match (&draft.content, draft.room, draft.subject) {
             (Content::RoomCreated(created), Some(room), _) => {
                 let pair = created.direct_user_ids.iter().filter_map(|id| id.parse().ok());
@@ -353,15 +485,32 @@ impl Open {
                 self.leave(room, user, &Gone::Removed(removed.reason.clone()), wakers);
             }
             (Content::SessionEnded(ended), None, Subject::Session(session)) => {
-                let why = match ended.reason() {
-                    SessionEndReason::Revoked => Ending::Revoked,
-                    SessionEndReason::PasswordChanged => Ending::PasswordChanged,
-                    SessionEndReason::Expired => Ending::Expired,
-                    SessionEndReason::LoggedOut | SessionEndReason::Unspecified => Ending::LoggedOut,
+                let why = Ending::Session(ended.reason(), ended.message.as_str().into());
+                // A session that is not known before the batch has no stream.
+                if let Some(owner) = owners.get(&session) {
+                    reached = self.cut(view, Some(*owner), |owner| owner.session == session, &why, turns);
+                }
+            }
+            (Content::BanCreated(ban), None, _) => {
+                if let Ok(network) = ban.network.parse::<IpNet>() {
+                    let why = Ending::Session(SessionEndReason::Banned, ban.reason.as_str().into());
+                    let inside = |owner: &Owner| network.contains(&owner.address.ip().to_canonical());
+                    reached = self.cut(view, None, inside, &why, turns);
+                }
+            }
+            (Content::AlertSent(sent), None, _) => {
+                let alert = Alert {
+                    index: entry.index,
+                    text: sent.text.clone(),
+                    time: entry.time,
+                    until: sent.valid_until.as_ref().map_or(entry.time, from_timestamp),
                 };
-                self.cut(session, draft.actor, why, wakers);
+                reached = self.alert(alert, wakers);
             }
             _ => {}
+        }
+        if let Some(Aside::Reaches(count)) = &draft.aside {
+            count.add(reached);
         }
     }
 }
@@ -373,15 +522,26 @@ impl Publish for Arc<Feed> {
         }
         // Locked before the state changes, so that a stream that opens sees the state that the feed has published, and no later one.
         let mut open = self.lock();
+        let ended = batch
+            .iter()
+            .filter_map(|event| match (&event.entry.draft.content, event.entry.draft.subject) {
+                (Content::SessionEnded(_), Subject::Session(session)) => Some(session),
+                _ => None,
+            });
+        let owners: HashMap<SessionId, UserId> = self.view.read(|state| {
+            ended
+                .filter_map(|session| state.session(session).map(|known| (session, known.user)))
+                .collect()
+        });
         self.view.write(|state| {
             for event in batch {
                 state.apply(&event.entry);
             }
         });
-        let mut wakers = Vec::new();
+        let mut turns = Turns::default();
         let (mut pushed, mut overflowed) = (0, 0);
         for event in batch {
-            open.follow(&self.view, event, &mut wakers);
+            open.follow(&self.view, event, &owners, &mut turns);
             let Some(room) = event.entry.draft.room else { continue };
             let target = event.entry.draft.target_seq;
             for Subscriber {
@@ -393,7 +553,7 @@ impl Publish for Arc<Feed> {
                 // A text is not shown to who may not see the message that it belongs to.
                 let element = event.bare.as_ref().filter(|_| target < *first_seq).unwrap_or(&event.element);
                 let (waker, push) = mailbox.event(*slot, event.entry.seq, element);
-                wakers.extend(waker);
+                turns.wakers.extend(waker);
                 match push {
                     Push::Queued => pushed += 1,
                     Push::Overflowed => overflowed += 1,
@@ -401,9 +561,13 @@ impl Publish for Arc<Feed> {
                 }
             }
         }
+        for user in std::mem::take(&mut turns.went) {
+            turns.wakers.extend(self.tell_presence(&open, user, false));
+        }
         drop(open);
         // Woken after the whole batch: each stream wakes once, and finds everything.
-        wakers.into_iter().for_each(Waker::wake);
+        turns.wakers.into_iter().for_each(Waker::wake);
+        self.delivered.fetch_add(pushed as u64, Ordering::Relaxed);
         telemetry::live_events(pushed);
         for _ in 0..overflowed {
             telemetry::live_catch_up();

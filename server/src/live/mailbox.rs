@@ -2,14 +2,17 @@
 //! answers that are not read end the stream.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{Delivery, Ending, Gone};
+use crate::domain::clock::{Micros, now};
 use crate::domain::ids::{RoomId, SessionId, UserId};
+use crate::domain::standing::{ALERTS, Alert};
 
 /// How much may wait.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +32,19 @@ pub struct Owner {
     pub session: SessionId,
     /// The connection.
     pub connection: u64,
+    /// The address at its other end.
+    pub address: SocketAddr,
+}
+
+/// How a stream is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Bytes of frames that were handed to the connection.
+    pub sent: u64,
+    /// Bytes of events and answers that wait.
+    pub queued: usize,
+    /// Whether it reads the journal to catch up.
+    pub catching_up: bool,
 }
 
 /// A room that a stream delivers.
@@ -90,6 +106,7 @@ struct Inner {
     read_marks: BTreeMap<RoomId, i64>,
     typing: BTreeMap<(RoomId, UserId), bool>,
     presence: BTreeMap<UserId, bool>,
+    alerts: VecDeque<Arc<Alert>>,
     /// The slot that was last read from the journal.
     last_read: usize,
     ending: Option<Ending>,
@@ -105,7 +122,11 @@ pub struct Mailbox {
     pub id: u64,
     /// Whose it is.
     pub owner: Owner,
+    /// When it was opened.
+    pub opened: Micros,
     bounds: Bounds,
+    /// Bytes of frames that were handed to the connection.
+    sent: AtomicU64,
     unanswered: AtomicUsize,
     inner: Mutex<Inner>,
 }
@@ -116,7 +137,9 @@ impl Mailbox {
         Self {
             id,
             owner,
+            opened: now(),
             bounds,
+            sent: AtomicU64::new(0),
             unanswered: AtomicUsize::new(0),
             inner: Mutex::default(),
         }
@@ -124,6 +147,21 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts bytes that were handed to the connection.
+    pub fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// How the stream is doing.
+    pub fn load(&self) -> Load {
+        let inner = self.lock();
+        Load {
+            sent: self.sent.load(Ordering::Relaxed),
+            queued: inner.events.len() + inner.answer_bytes,
+            catching_up: inner.slots.iter().any(|slot| slot.behind.is_some() && !slot.gone),
+        }
     }
 
     /// Counts a send that waits for its answer, unless `limit` of them wait already.
@@ -295,6 +333,19 @@ impl Mailbox {
         inner.waker.take()
     }
 
+    /// Lets an alert wait. The number is that of alerts that are shown at a time.
+    pub(super) fn alert(&self, alert: &Arc<Alert>) -> Option<Waker> {
+        let mut inner = self.lock();
+        if inner.ending.is_some() {
+            return None;
+        }
+        if inner.alerts.len() == ALERTS {
+            inner.alerts.pop_front();
+        }
+        inner.alerts.push_back(Arc::clone(alert));
+        inner.waker.take()
+    }
+
     /// Ends the stream. Unless the server stops, nothing that waits is delivered any more.
     pub fn end(&self, why: Ending) -> Option<Waker> {
         self.lock().end(why)
@@ -357,8 +408,10 @@ impl Inner {
 
     fn end(&mut self, why: Ending) -> Option<Waker> {
         if self.ending.is_none() {
+            let is_gentle = why.is_gentle();
             self.ending = Some(why);
-            if why != Ending::Stopping {
+            if !is_gentle {
+                self.alerts.clear();
                 self.events = BytesMut::new();
                 self.answers = VecDeque::new();
                 self.turns.clear();
@@ -387,6 +440,9 @@ impl Inner {
         if self.ended_told {
             return None;
         }
+        if let Some(alert) = self.alerts.pop_front() {
+            return Some(Next::Deliver(Delivery::Alert(alert)));
+        }
         if let Some(answer) = self.answers.pop_front() {
             self.answer_bytes -= answer.len();
             return Some(Next::Deliver(Delivery::Answer(answer)));
@@ -404,7 +460,7 @@ impl Inner {
                 std::mem::take(&mut self.events).freeze(),
             )));
         }
-        if let Some(why) = self.ending {
+        if let Some(why) = self.ending.clone() {
             self.ended_told = true;
             return Some(Next::Deliver(Delivery::Ended(why)));
         }
@@ -461,6 +517,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use greffe_api::v1::SessionEndReason;
     use proptest::prelude::*;
 
     use super::*;
@@ -470,8 +527,13 @@ mod tests {
             user: UserId::random(),
             session: SessionId::random(),
             connection: 1,
+            address: "127.0.0.1:1".parse().unwrap(),
         };
         Mailbox::new(1, owner, Bounds { events, answers: 100 })
+    }
+
+    fn revoked() -> Ending {
+        Ending::Session(SessionEndReason::Revoked, "".into())
     }
 
     fn next(mailbox: &Mailbox) -> Option<Next> {
@@ -538,7 +600,7 @@ mod tests {
     fn a_stream_that_was_ended_gets_nothing_any_more() {
         let (mailbox, room, user) = (mailbox(100), RoomId::random(), UserId::random());
         let slot = mailbox.enter(room, 0, 0);
-        mailbox.end(Ending::Revoked);
+        mailbox.end(revoked());
         assert_eq!(mailbox.event(slot, 1, &element(1)).1, Push::Skipped);
         mailbox.state(RoomId::random());
         mailbox.leave(room, Gone::Left);
@@ -546,7 +608,7 @@ mod tests {
         mailbox.typing(room, user, true);
         mailbox.read_mark(room, 1);
         mailbox.answer(element(1));
-        assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Ended(Ending::Revoked))));
+        assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Ended(revoked()))));
         assert_eq!(next(&mailbox), None);
     }
 

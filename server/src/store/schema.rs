@@ -29,6 +29,9 @@ diesel::table! {
         display_name -> Text,
         password -> Text,
         created -> BigInt,
+        roles -> Integer,
+        disabled -> Bool,
+        operator_identity -> Bool,
     }
 }
 
@@ -41,6 +44,7 @@ diesel::table! {
         created -> BigInt,
         used -> BigInt,
         seen -> BigInt,
+        for_operators -> Bool,
     }
 }
 
@@ -120,7 +124,27 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    standing (idx) {
+        idx -> BigInt,
+        code -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    log_event (log, user, idx) {
+        log -> Integer,
+        user -> BigInt,
+        idx -> BigInt,
+        about -> Nullable<BigInt>,
+    }
+}
+
+diesel::joinable!(log_event -> journal (idx));
+diesel::joinable!(standing -> journal (idx));
 diesel::joinable!(room_event -> journal (idx));
 diesel::joinable!(reaction -> journal (idx));
 diesel::joinable!(request -> journal (idx));
-diesel::allow_tables_to_appear_in_same_query!(journal, room_event, reaction, request, mention, member, user, room);
+diesel::allow_tables_to_appear_in_same_query!(
+    journal, log_event, standing, room_event, reaction, request, mention, member, user, room
+);

@@ -1,9 +1,11 @@
 //! The store on SQLite: one connection writes, on the writer's thread; a few threads read, each with a connection of its own.
 
 mod append;
+pub(crate) mod backup;
 mod derive;
 mod find;
 pub(crate) mod load;
+pub(crate) mod log;
 mod open;
 mod pool;
 mod read;

@@ -1,18 +1,21 @@
 //! Accounts and sessions.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{
-    LoggedIn, LoginRefused, PasswordChanged, SessionEndReason, SessionEnded, SessionSeen, UserRegistered, UserUpdated,
+    LoggedIn, LoginRefused, PasswordChanged, Restored, SessionEndReason, SessionEnded, SessionScope, SessionSeen,
+    UserRegistered, UserUpdated,
 };
 
 use super::{Answer, Context, Decision, Overwrite, live_session};
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Micros, SECOND};
+use crate::domain::command::Lifetime;
 use crate::domain::entry::{Aside, Draft, Subject, peer};
-use crate::domain::error::Error;
-use crate::domain::ids::{SessionId, Token, UserId};
+use crate::domain::error::{BanNotice, Error};
+use crate::domain::ids::{CodeHash, SessionId, Token, UserId};
+use crate::domain::state::State;
 use crate::domain::text::{ClientName, DisplayName, UserName};
 
 /// A pause after which a session's next use is an event.
@@ -24,6 +27,7 @@ fn ended(session: SessionId, reason: SessionEndReason, by: Option<(UserId, Socke
     let content = SessionEnded {
         reason: reason.into(),
         peer: by.and_then(|(_, from)| peer(from)),
+        message: String::new(),
     };
     Draft::outside_rooms(
         by.map(|(user, _)| user),
@@ -32,13 +36,51 @@ fn ended(session: SessionId, reason: SessionEndReason, by: Option<(UserId, Socke
     )
 }
 
-fn begun(user: UserId, session: SessionId, client: &ClientName, token: &Token, from: SocketAddr) -> Draft {
-    let content = LoggedIn {
-        peer: peer(from),
-        client: client.as_str().into(),
-    };
-    Draft::outside_rooms(Some(user), Subject::Session(session), Content::LoggedIn(content))
-        .with(Aside::Token(token.hash()))
+/// With what, and from where, somebody logs in.
+pub(super) struct Login<'a> {
+    pub(super) client: &'a ClientName,
+    pub(super) token: &'a Token,
+    pub(super) from: SocketAddr,
+}
+
+impl Login<'_> {
+    fn begins(&self, user: UserId, session: SessionId, scope: SessionScope) -> Draft {
+        let content = LoggedIn {
+            peer: peer(self.from),
+            client: self.client.as_str().into(),
+            scope: scope.into(),
+        };
+        Draft::outside_rooms(Some(user), Subject::Session(session), Content::LoggedIn(content))
+            .with(Aside::Token(self.token.hash()))
+    }
+}
+
+/// Refuses a network that is banned.
+pub(crate) fn network_is_welcome(state: &State, address: IpAddr, now: Micros) -> Result<(), Error> {
+    match state.standing().ban_at(address, now) {
+        None => Ok(()),
+        Some(ban) => Err(Error::Banned(BanNotice {
+            network: true,
+            until: ban.until,
+            reason: ban.reason.clone(),
+        })),
+    }
+}
+
+/// Refuses who is banned or whose account is closed.
+fn is_welcome(context: &Context<'_>, user: UserId, address: IpAddr) -> Result<(), Error> {
+    network_is_welcome(context.state, address, context.now)?;
+    if let Some(ban) = context.state.standing().ban_of(user, context.now) {
+        return Err(Error::Banned(BanNotice {
+            network: false,
+            until: ban.until,
+            reason: ban.reason.clone(),
+        }));
+    }
+    match context.state.user(user) {
+        Some(user) if user.disabled => Err(Error::AccountDisabled),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn register(
@@ -46,23 +88,33 @@ pub(super) fn register(
     name: &UserName,
     display_name: &DisplayName,
     password: &str,
-    client: &ClientName,
-    token: &Token,
-    from: SocketAddr,
+    invitation: Option<CodeHash>,
+    login: &Login<'_>,
 ) -> Result<Decision, Error> {
+    network_is_welcome(context.state, login.from.ip(), context.now)?;
     if context.state.user_named(name.as_str()).is_some() {
         return Err(Error::UserNameTaken);
     }
+    // Somebody else may have used it while the password was hashed.
+    let invitation_index = match invitation {
+        None => 0,
+        Some(code) => {
+            let invitation = context.state.standing().invitation(code, context.now);
+            invitation.ok_or(Error::InvalidInvitation)?.index
+        }
+    };
     let (user, session) = (UserId::random(), SessionId::random());
     let registered = UserRegistered {
         name: name.as_str().into(),
         display_name: display_name.as_str().into(),
-        peer: peer(from),
+        peer: peer(login.from),
+        invitation_index,
+        is_operator_identity: false,
     };
     let account = Draft::outside_rooms(None, Subject::User(user), Content::UserRegistered(registered));
     let drafts = vec![
         account.with(Aside::Password(password.into())),
-        begun(user, session, client, token, from),
+        login.begins(user, session, SessionScope::Unspecified),
     ];
     Ok(Decision::events(drafts, Answer::LoggedIn { user, session }))
 }
@@ -79,13 +131,23 @@ pub(super) fn log_in(
     context: &Context<'_>,
     user: UserId,
     verified: &str,
-    client: &ClientName,
-    token: &Token,
-    from: SocketAddr,
+    for_operators: bool,
+    login: &Login<'_>,
 ) -> Result<Decision, Error> {
     still_verified(context, user, verified)?;
+    is_welcome(context, user, login.from.ip())?;
+    let scope = if for_operators {
+        if context.state.user(user).is_none_or(|user| user.roles.is_empty()) {
+            return Err(Error::ServerRoleRequired {
+                role: "operator or investigator",
+            });
+        }
+        SessionScope::Operator
+    } else {
+        SessionScope::Unspecified
+    };
     let session = SessionId::random();
-    let mut drafts = vec![begun(user, session, client, token, from)];
+    let mut drafts = vec![login.begins(user, session, scope)];
     // Who has too many sessions loses the one that was not used for longest.
     if context.state.sessions_of(user).count() >= context.rules.sessions_per_user {
         let oldest = context.state.sessions_of(user).min_by_key(|session| session.used);
@@ -127,6 +189,29 @@ pub(super) fn change_password(
     drafts.extend(others.map(|session| ended(session.id, SessionEndReason::PasswordChanged, by)));
     let count = drafts.len() - 1;
     Ok(Decision::events(drafts, Answer::Ended(count)))
+}
+
+/// Sets a new password for somebody who has a one-time code, and logs them in.
+pub(super) fn reset_password(
+    context: &Context<'_>,
+    user: UserId,
+    code: CodeHash,
+    password: &str,
+    login: &Login<'_>,
+) -> Result<Decision, Error> {
+    if !context.state.standing().resets(user, code, context.now) {
+        return Err(Error::InvalidResetCode);
+    }
+    is_welcome(context, user, login.from.ip())?;
+    let changed = Content::PasswordChanged(PasswordChanged { peer: peer(login.from) });
+    let changed = Draft::outside_rooms(Some(user), Subject::User(user), changed);
+    let mut drafts = vec![changed.with(Aside::Password(password.into()))];
+    let by = Some((user, login.from));
+    let others = context.state.sessions_of(user);
+    drafts.extend(others.map(|session| ended(session.id, SessionEndReason::PasswordChanged, by)));
+    let session = SessionId::random();
+    drafts.push(login.begins(user, session, SessionScope::Unspecified));
+    Ok(Decision::events(drafts, Answer::LoggedIn { user, session }))
 }
 
 pub(super) fn log_out(context: &Context<'_>, caller: &Caller) -> Result<Decision, Error> {
@@ -171,11 +256,20 @@ pub(super) fn use_session(context: &Context<'_>, id: SessionId, from: SocketAddr
     }
 }
 
-pub(super) fn expire(context: &Context<'_>, age: Micros, idle: Micros) -> Decision {
-    let expired = context
-        .state
-        .sessions()
-        .filter(|session| context.now - session.created >= age || context.now - session.used >= idle);
+/// Goes on from a backup: who logged in there must log in again, because what was revoked since is not known.
+pub(super) fn restore(context: &Context<'_>, restored: &Restored) -> Decision {
+    let first = Content::Restored(restored.clone());
+    let mut drafts = vec![Draft::outside_rooms(None, Subject::None, first)];
+    let sessions = context.state.sessions();
+    drafts.extend(sessions.map(|session| ended(session.id, SessionEndReason::Restored, None)));
+    Decision::events(drafts, Answer::Done)
+}
+
+pub(super) fn expire(context: &Context<'_>, members: Lifetime, operators: Lifetime) -> Decision {
+    let expired = context.state.sessions().filter(|session| {
+        let Lifetime { age, idle } = if session.for_operators { operators } else { members };
+        context.now - session.created >= age || context.now - session.used >= idle
+    });
     let drafts = expired
         .take(EXPIRE_AT_ONCE)
         .map(|session| ended(session.id, SessionEndReason::Expired, None))

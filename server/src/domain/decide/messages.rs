@@ -1,16 +1,16 @@
 //! Messages: posting, editing, deleting, reacting, reading.
 
 use greffe_api::v1::event_body::Content;
-use greffe_api::v1::{MessageDeleted, MessageEdited, MessagePosted, ReactionAdded, ReactionRemoved};
+use greffe_api::v1::{MessageDeleted, MessageEdited, MessagePosted, MessageReported, ReactionAdded, ReactionRemoved};
 
 use super::{Answer, Context, Decision, Overwrite, permissions};
 use crate::domain::caller::Caller;
-use crate::domain::entry::{Aside, Draft};
+use crate::domain::entry::{Aside, Draft, Subject};
 use crate::domain::error::Error;
 use crate::domain::facts::MessageFact;
 use crate::domain::ids::RoomId;
 use crate::domain::state::{Member, Role, Room};
-use crate::domain::text::{Emoji, MessageText};
+use crate::domain::text::{Emoji, MessageText, Reason};
 
 /// People whom one message can mention.
 const MENTIONS: usize = 50;
@@ -18,6 +18,9 @@ const MENTIONS: usize = 50;
 const REACTIONS: usize = 1000;
 /// Reactions that one person can have on one message.
 const OWN_REACTIONS: usize = 20;
+
+/// Reports that one person may have open.
+const REPORTS: usize = 50;
 
 /// A message that the member may see and that was not deleted.
 fn message(context: &Context<'_>, room: &Room, member: Member, seq: i64) -> Result<MessageFact, Error> {
@@ -162,6 +165,37 @@ pub(super) fn unreact(
     };
     let draft = Draft::in_room(room.id, caller.user, Content::ReactionRemoved(removed)).on(seq);
     Ok(Decision::event(draft.with(Aside::TakesBack(reaction.seq))))
+}
+
+pub(super) fn report(
+    context: &Context<'_>,
+    caller: &Caller,
+    room: RoomId,
+    seq: i64,
+    reason: &Reason,
+) -> Result<Decision, Error> {
+    let (room, member) = permissions::member(context.state, caller.user, room)?;
+    let message = message(context, room, member, seq)?;
+    match context.state.standing().reports_of(caller.user, room.id, seq) {
+        (_, true) => return Err(Error::AlreadyReported),
+        (count, _) if count >= REPORTS => {
+            return Err(Error::TooMany {
+                what: "open reports of yours",
+                limit: REPORTS,
+            });
+        }
+        _ => {}
+    }
+    let reported = MessageReported {
+        reason: reason.as_str().into(),
+        text_index: message.text_index,
+    };
+    let draft = Draft::outside_rooms(
+        Some(caller.user),
+        Subject::Room(room.id),
+        Content::MessageReported(reported),
+    );
+    Ok(Decision::event(draft.on(seq)))
 }
 
 pub(super) fn mark_read(context: &Context<'_>, caller: &Caller, room: RoomId, seq: i64) -> Result<Decision, Error> {

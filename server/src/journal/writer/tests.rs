@@ -109,6 +109,7 @@ fn register(name: &str) -> Command {
         client: ClientName::parse("client", String::new()).unwrap(),
         token: Token::random(),
         from: address(),
+        invitation: None,
     }
 }
 
@@ -184,7 +185,7 @@ async fn a_command_that_the_database_refuses_fails_alone_and_is_forgotten() {
     // Behind the writer's back: a name that its state does not know.
     let path = desk.dir.path().join("greffe.db");
     let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-    diesel::sql_query("INSERT INTO user VALUES (9999, 'u0000000000000000', 'mallory', '', '', 0)")
+    diesel::sql_query("INSERT INTO user (no, id, name, display_name, password, created) VALUES (9999, 'u0000000000000000', 'mallory', '', '', 0)")
         .execute(&mut other)
         .unwrap();
     let batch = vec![

@@ -5,7 +5,7 @@ use std::future::{Future, ready};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 
-use super::{derive, find, load};
+use super::{derive, find, load, log};
 use crate::domain::entry::Entry;
 use crate::domain::facts::{Facts, Needs};
 use crate::domain::state::State;
@@ -37,7 +37,13 @@ impl SqliteAppender {
 
     /// Who this journal is; made with its first start.
     pub fn identity(&mut self) -> Result<Identity, StoreError> {
+        log::backfill(&mut self.connection)?;
         load::identity(&mut self.connection)
+    }
+
+    /// What the database says of itself, if it is a backup that no server has started on yet.
+    pub fn backup_mark(&mut self) -> Result<Option<crate::backup::Mark>, StoreError> {
+        super::backup::mark(&mut self.connection)
     }
 
     /// Lets the database grow to no more than its size, or so many pages: a full disk for tests.

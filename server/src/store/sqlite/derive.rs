@@ -7,7 +7,7 @@ use greffe_api::v1::event_body::Content;
 
 use crate::domain::entry::{Aside, kind};
 use crate::store::schema::{
-    journal, journal_head, member, mention, reaction, read_mark, request, room, room_event, session, user,
+    journal, journal_head, member, mention, reaction, read_mark, request, room, room_event, session, standing, user,
 };
 use crate::store::{Row, StoreError, Writes};
 
@@ -21,6 +21,17 @@ pub(super) fn write(connection: &mut SqliteConnection, writes: &Writes) -> Resul
         append(connection, row)?;
     }
     requests(connection, writes)?;
+    standing(connection, writes)?;
+    if let Some(identity) = &writes.identity {
+        diesel::update(journal_head::table)
+            .set((
+                journal_head::journal_id.eq(&identity.journal_id),
+                journal_head::epoch.eq(&identity.epoch),
+            ))
+            .execute(connection)?;
+        // In the same transaction, so that a crash leaves either a backup or a server that goes on from it.
+        super::backup::unmark(connection)?;
+    }
     if let Some(head) = &writes.head {
         diesel::update(journal_head::table)
             .set((
@@ -35,19 +46,25 @@ pub(super) fn write(connection: &mut SqliteConnection, writes: &Writes) -> Resul
 
 fn accounts(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), StoreError> {
     for account in &writes.users {
+        let changing = (
+            user::display_name.eq(&account.display_name),
+            user::roles.eq(super::load::roles_number(account.roles)),
+            user::disabled.eq(account.disabled),
+        );
         diesel::insert_into(user::table)
             .values((
                 user::no.eq(account.no),
                 user::id.eq(account.id.to_string()),
                 user::name.eq(&account.name),
-                user::display_name.eq(&account.display_name),
-                // The same batch sets it, below.
+                // The same batch sets it, below; an account that was made by an operator has none yet.
                 user::password.eq(""),
                 user::created.eq(account.created),
+                user::operator_identity.eq(account.is_operator_identity),
+                changing,
             ))
             .on_conflict(user::no)
             .do_update()
-            .set(user::display_name.eq(&account.display_name))
+            .set(changing)
             .execute(connection)?;
     }
     for (no, password) in &writes.passwords {
@@ -65,6 +82,7 @@ fn accounts(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), St
                 session::created.eq(login.created),
                 session::used.eq(login.used),
                 session::seen.eq(login.seen_index),
+                session::for_operators.eq(login.for_operators),
             ))
             .on_conflict(session::no)
             .do_update()
@@ -140,6 +158,23 @@ fn rooms(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), Store
     Ok(())
 }
 
+fn standing(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), StoreError> {
+    for index in &writes.stands {
+        diesel::insert_into(standing::table)
+            .values((standing::idx.eq(index), standing::code.eq(None::<Vec<u8>>)))
+            .execute(connection)?;
+    }
+    for (index, code) in &writes.codes {
+        diesel::update(standing::table.find(index))
+            .set(standing::code.eq(&code.0[..]))
+            .execute(connection)?;
+    }
+    for index in &writes.falls {
+        diesel::delete(standing::table.find(index)).execute(connection)?;
+    }
+    Ok(())
+}
+
 fn requests(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), StoreError> {
     for new in &writes.requests {
         diesel::insert_into(request::table)
@@ -177,6 +212,7 @@ fn append(connection: &mut SqliteConnection, row: &Row) -> Result<(), StoreError
             journal::leaf.eq(&row.leaf[..]),
         ))
         .execute(connection)?;
+    super::log::note(connection, row)?;
     let Some(in_room) = row.room else { return Ok(()) };
     let target = entry.draft.target_seq;
     diesel::insert_into(room_event::table)

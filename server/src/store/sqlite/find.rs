@@ -32,13 +32,15 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
     }
     let mut authors = HashMap::new();
     for (room, no, seq) in &needs.messages {
-        let found: Option<(i64, i32)> = room_event::table
+        let found: Option<(i64, i32, i64)> = room_event::table
             .find((no, seq))
             .filter(room_event::kind.eq(EventKind::MessagePosted as i32))
-            .select((room_event::actor, room_event::state))
+            .select((room_event::actor, room_event::state, room_event::current))
             .first(connection)
             .optional()?;
-        let Some((actor, state)) = found else { continue };
+        let Some((actor, state, text_index)) = found else {
+            continue;
+        };
         let Some(author) = user_id(connection, &mut authors, actor)? else {
             continue;
         };
@@ -47,6 +49,7 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
             MessageFact {
                 author,
                 deleted: state == BodyState::Deleted as i32,
+                text_index,
             },
         );
     }
@@ -72,6 +75,8 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
     }
     for (id, no) in &needs.passwords {
         let password: Option<String> = user::table.find(no).select(user::password).first(connection).optional()?;
+        // An empty one is void.
+        let password = password.filter(|password| !password.is_empty());
         facts.passwords.extend(password.map(|password| (*id, password)));
     }
     for (id, no, room, room_no) in &needs.read_marks {

@@ -7,12 +7,13 @@ use diesel::prelude::*;
 use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{HistoryVisibility, RoomKind};
 
-use crate::domain::entry::peer_ip;
-use crate::domain::ids::{RoomId, TokenHash, UserId, hex, random, random_epoch};
+use crate::domain::entry::{Aside, peer_ip};
+use crate::domain::ids::{CodeHash, RoomId, TokenHash, UserId, random_epoch, random_journal_id};
+use crate::domain::operator::Roles;
 use crate::domain::state::{Member, Role, Room, Session, State, User};
-use crate::journal::event::decode_content;
+use crate::journal::event::{decode, decode_content};
 use crate::journal::tree::Edge;
-use crate::store::schema::{journal, journal_head, member, room, session, user};
+use crate::store::schema::{journal, journal_head, member, room, session, standing, user};
 use crate::store::{Head, Identity, StoreError};
 
 /// A row of the journal, as stored.
@@ -50,6 +51,11 @@ fn role(number: i32) -> Result<Role, StoreError> {
         .ok_or_else(|| wrong("a member's role"))
 }
 
+/// How the table `user` writes roles.
+pub(super) fn roles_number(roles: Roles) -> i32 {
+    i32::from(roles.operator) + 2 * i32::from(roles.investigator)
+}
+
 /// Who this journal is; none if it was never begun.
 pub(crate) fn known_identity(connection: &mut SqliteConnection) -> Result<Option<Identity>, StoreError> {
     let found: Option<(String, String)> = journal_head::table
@@ -65,7 +71,7 @@ pub(super) fn identity(connection: &mut SqliteConnection) -> Result<Identity, St
         return Ok(identity);
     }
     let identity = Identity {
-        journal_id: hex(&random::<16>()),
+        journal_id: random_journal_id(),
         epoch: random_epoch(),
     };
     diesel::insert_into(journal_head::table)
@@ -138,15 +144,49 @@ pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), 
         state.load_member(*in_room, *person, place);
     }
     sessions(connection, &mut state, &users)?;
+    standing(connection, &mut state)?;
     Ok((state, Head { edge, time }))
+}
+
+type UserRow = (i64, String, String, String, i64, i32, bool, bool);
+
+type StandingRow = (Option<Vec<u8>>, Vec<u8>, Option<Vec<u8>>);
+
+/// Takes in the rows that stand, in their order.
+fn standing(connection: &mut SqliteConnection, state: &mut State) -> Result<(), StoreError> {
+    let rows: Vec<StandingRow> = standing::table
+        .inner_join(journal::table)
+        .order(standing::idx)
+        .select((standing::code, journal::head, journal::body))
+        .load(connection)?;
+    for (code, head, body) in rows {
+        // What was erased stands no more.
+        let Some(body) = body else { continue };
+        let mut entry = decode(&head, &body).ok_or_else(|| wrong("a row that stands"))?;
+        if let Some(code) = code {
+            let code = code.try_into().map_err(|_| wrong("a one-time code's hash"))?;
+            entry.draft.aside = Some(Aside::Code(CodeHash(code)));
+        }
+        state.load_standing(&entry);
+    }
+    Ok(())
 }
 
 fn users(connection: &mut SqliteConnection, state: &mut State) -> Result<HashMap<i64, UserId>, StoreError> {
     let mut users = HashMap::new();
-    let found: Vec<(i64, String, String, String, i64)> = user::table
-        .select((user::no, user::id, user::name, user::display_name, user::created))
+    let found: Vec<UserRow> = user::table
+        .select((
+            user::no,
+            user::id,
+            user::name,
+            user::display_name,
+            user::created,
+            user::roles,
+            user::disabled,
+            user::operator_identity,
+        ))
         .load(connection)?;
-    for (no, id, name, display_name, created) in found {
+    for (no, id, name, display_name, created, roles, disabled, is_operator_identity) in found {
         let id = id.parse().map_err(|_| wrong("a user's id"))?;
         users.insert(no, id);
         state.load_user(User {
@@ -155,6 +195,12 @@ fn users(connection: &mut SqliteConnection, state: &mut State) -> Result<HashMap
             name,
             display_name,
             created,
+            roles: Roles {
+                operator: roles & 1 != 0,
+                investigator: roles & 2 != 0,
+            },
+            disabled,
+            is_operator_identity,
         });
     }
     Ok(users)
@@ -203,7 +249,7 @@ fn rooms(
     Ok(rooms)
 }
 
-type SessionRow = (i64, String, i64, Vec<u8>, i64, i64, i64);
+type SessionRow = (i64, String, i64, Vec<u8>, i64, i64, i64, bool);
 
 fn sessions(
     connection: &mut SqliteConnection,
@@ -211,7 +257,7 @@ fn sessions(
     users: &HashMap<i64, UserId>,
 ) -> Result<(), StoreError> {
     let found: Vec<SessionRow> = session::table.load(connection)?;
-    for (no, id, owner, token, created, used, seen) in found {
+    for (no, id, owner, token, created, used, seen, for_operators) in found {
         // Address and client are in bodies, which can be erased, and nowhere else.
         let mut content = |index: i64| -> Result<Option<Content>, StoreError> {
             let body: Option<Option<Vec<u8>>> =
@@ -236,6 +282,7 @@ fn sessions(
             address,
             seen_index: seen,
             client,
+            for_operators,
         });
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Opening a database: what it must be, and what is refused.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection as _;
@@ -94,20 +95,77 @@ pub fn open(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     })
 }
 
-/// Opens a database to look at it, without changing its schema.
+/// Opens a database to look at it. Nothing is changed, so that it may lie on a medium that is read only, unless it was not closed cleanly.
+///
+/// Nobody may write to it meanwhile.
 pub fn open_for_check(path: &Path) -> Result<SqliteConnection, OpenError> {
     if !path.exists() {
         return Err(OpenError::Missing { path: path.into() });
     }
-    let mut connection = connect(path)?;
+    let mut connection = connect_to_look(path)?;
     if !verify(&mut connection, path)? {
-        return Err(OpenError::Unusable {
-            path: path.into(),
-            why: "it is empty".into(),
-        });
+        return Err(unusable(path, &"it is empty"));
+    }
+    if connection
+        .has_pending_migration(MIGRATIONS)
+        .map_err(|error| failed(path, &error))?
+    {
+        return Err(unusable(
+            path,
+            &"it was last used by an older release; check it with that one, or start this one on it first",
+        ));
     }
     quick_check(&mut connection, path)?;
     Ok(connection)
+}
+
+/// A connection that cannot write.
+fn connect_to_look(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let logged = ["-wal", "-journal"].iter().any(|suffix| {
+        let mut log = path.as_os_str().to_owned();
+        log.push(suffix);
+        std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
+    });
+    // A log has to be read with the database, and SQLite makes an index of it beside the two. Without one, the file is all there is.
+    let parameters = if logged { "mode=ro" } else { "mode=ro&immutable=1" };
+    let url = uri(path, parameters).ok_or_else(|| unusable(path, &"the path is not UTF-8"))?;
+    let connected = SqliteConnection::establish(&url).map_err(|error| error.to_string());
+    let opened = connected.and_then(|mut connection| {
+        let settings = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;
+                        PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; SELECT count(*) FROM sqlite_schema;";
+        connection.batch_execute(settings).map_err(|error| error.to_string())?;
+        Ok(connection)
+    });
+    opened.map_err(|error| {
+        let closed = ["unable to open database file", "readonly database"].iter().any(|text| error.contains(text));
+        match (closed, logged) {
+            (true, true) => unusable(
+                path,
+                &"it was not closed cleanly, so it can only be looked at where files can be written; copy the directory, and check the copy",
+            ),
+            (true, false) => unusable(path, &error),
+            (false, _) => failed(path, &error),
+        }
+    })
+}
+
+/// The address of a database for SQLite, with parameters such as `mode=ro`; none if the path is not UTF-8.
+pub(super) fn uri(path: &Path, parameters: &str) -> Option<String> {
+    let mut uri = String::from("file:");
+    // What begins with two slashes would name a host.
+    if path.is_absolute() {
+        uri.push_str("//");
+    }
+    for byte in path.to_str()?.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            uri.push(byte.into());
+        } else {
+            _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri.push('?');
+    uri.push_str(parameters);
+    Some(uri)
 }
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> OpenError {

@@ -10,8 +10,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::read;
-use crate::store::{Place, Range, Reader, RoomEvent, RoomMessage, StoreError, TextChange, Unread};
+use super::{log, read};
+use crate::store::{
+    LogRange, LoggedEvent, Place, Range, Reader, RoomEvent, RoomMessage, StoreError, StoredEvent, TextChange, Unread,
+};
 
 /// Reads that may wait for a thread; who comes later waits before that.
 const QUEUE: usize = 1024;
@@ -110,5 +112,13 @@ impl Reader for SqliteReader {
 
     fn password(&self, user: i64) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
         self.run(move |connection| read::password(connection, user)).boxed()
+    }
+
+    fn log(&self, range: LogRange) -> BoxFuture<'_, Result<(Vec<LoggedEvent>, bool), StoreError>> {
+        self.run(move |connection| log::page(connection, range)).boxed()
+    }
+
+    fn row(&self, index: i64) -> BoxFuture<'_, Result<Option<StoredEvent>, StoreError>> {
+        self.run(move |connection| log::row(connection, index)).boxed()
     }
 }

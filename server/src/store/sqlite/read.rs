@@ -287,5 +287,7 @@ pub(super) fn text_changes(
 }
 
 pub(super) fn password(connection: &mut SqliteConnection, no: i64) -> Result<Option<String>, StoreError> {
-    Ok(user::table.find(no).select(user::password).first(connection).optional()?)
+    let password: Option<String> = user::table.find(no).select(user::password).first(connection).optional()?;
+    // An empty one is void.
+    Ok(password.filter(|password| !password.is_empty()))
 }
