@@ -199,12 +199,11 @@ impl Feed {
     /// Forgets a stream.
     pub(super) fn close(&self, mailbox: &Arc<Mailbox>) {
         let mut open = self.lock();
-        let went = open.forget(&self.view, mailbox);
-        let wakers = if went {
-            self.tell_presence(&open, mailbox.owner.user, false)
-        } else {
-            Vec::new()
-        };
+        let went = open.forget(&self.view, std::slice::from_ref(mailbox));
+        let wakers: Vec<Waker> = went
+            .into_iter()
+            .flat_map(|user| self.tell_presence(&open, user, false))
+            .collect();
         drop(open);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -415,31 +414,34 @@ impl Open {
             .filter(|stream| is_cut(&stream.owner) && !stream.has_ended())
             .cloned()
             .collect();
-        for stream in &cut {
-            turns.wakers.extend(stream.end(why.clone()));
-            if self.forget(view, stream) {
-                turns.went.push(stream.owner.user);
-            }
-        }
+        turns.wakers.extend(cut.iter().filter_map(|stream| stream.end(why.clone())));
+        turns.went.extend(self.forget(view, &cut));
         cut.len()
     }
 
-    /// Forgets a stream, and tells whether it was the last one of its user.
-    fn forget(&mut self, view: &View, mailbox: &Mailbox) -> bool {
-        let user = mailbox.owner.user;
-        let rooms: Vec<RoomId> = view.read(|state| state.rooms_of(user).map(|(room, _)| room.id).collect());
+    /// Forgets streams, and tells for whom it was the last one. Each room is gone through once, however many streams go.
+    fn forget(&mut self, view: &View, streams: &[Arc<Mailbox>]) -> Vec<UserId> {
+        let ids: HashSet<u64> = streams.iter().map(|stream| stream.id).collect();
+        let users: HashSet<UserId> = streams.iter().map(|stream| stream.owner.user).collect();
+        let rooms: HashSet<RoomId> = view.read(|state| {
+            let rooms_of = |user: &UserId| state.rooms_of(*user).map(|(room, _)| room.id).collect::<Vec<_>>();
+            users.iter().flat_map(rooms_of).collect()
+        });
         for room in rooms {
-            self.unsubscribe(room, |subscriber| subscriber.id == mailbox.id);
+            self.unsubscribe(room, |subscriber| ids.contains(&subscriber.id));
         }
-        let Some(streams) = self.users.get_mut(&user) else {
-            return false;
-        };
-        let before = streams.len();
-        streams.retain(|stream| stream.id != mailbox.id);
-        self.count -= before - streams.len();
-        let went = streams.is_empty();
-        if went {
-            self.users.remove(&user);
+        let mut went = Vec::new();
+        for user in users {
+            let Some(streams) = self.users.get_mut(&user) else {
+                continue;
+            };
+            let before = streams.len();
+            streams.retain(|stream| !ids.contains(&stream.id));
+            self.count -= before - streams.len();
+            if streams.is_empty() {
+                self.users.remove(&user);
+                went.push(user);
+            }
         }
         telemetry::streams_open(self.count);
         went
