@@ -178,8 +178,8 @@ pub enum Error {
     #[error("the server is stopping; come back in a moment and repeat with the same request_id")]
     Stopping,
     /// The server takes no new logins and streams.
-    #[error("the server takes nobody new before maintenance; come back in {} s", .retry_after.as_secs().max(1))]
-    Draining { retry_after: Duration },
+    #[error("the server takes nobody new for a while ({reason}); come back in {} s", .retry_after.as_secs().max(1))]
+    Draining { retry_after: Duration, reason: String },
     /// A backup could not be made.
     #[error("the backup was not made: {0}")]
     BackupFailed(String),

@@ -48,6 +48,7 @@ impl App {
                 "SERVER_DRAINING",
                 Error::Draining {
                     retry_after: drain.reconnect_after,
+                    reason: drain.reason.to_string(),
                 },
             )),
         }

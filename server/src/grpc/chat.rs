@@ -472,7 +472,8 @@ impl Live {
                 return self.drain(EndReason::Maintenance, &words, COME_BACK, Error::Stopping.into());
             }
             Ending::Draining(words, retry_after) => {
-                let status = Error::Draining { retry_after }.into();
+                let reason = words.to_string();
+                let status = Error::Draining { retry_after, reason }.into();
                 let after = retry_after.try_into().unwrap_or(COME_BACK);
                 return self.drain(EndReason::Draining, &words, after, status);
             }

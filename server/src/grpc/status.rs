@@ -107,7 +107,7 @@ fn retry_after(error: &Error) -> Option<Duration> {
     match error {
         Error::TooManyLogins { retry_after }
         | Error::RateLimited { retry_after }
-        | Error::Draining { retry_after }
+        | Error::Draining { retry_after, .. }
         | Error::Busy { retry_after } => Some(*retry_after),
         _ => None,
     }

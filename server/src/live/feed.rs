@@ -146,6 +146,7 @@ impl Feed {
         if let Some(drain) = &open.draining {
             return Err(Error::Draining {
                 retry_after: drain.reconnect_after,
+                reason: drain.reason.to_string(),
             });
         }
         let streams = open.users.get(&owner.user).map_or(&[][..], Vec::as_slice);
