@@ -13,6 +13,8 @@ use crate::commands::{
     passwd::PasswdArgs,
     read::ReadArgs,
     register::RegisterArgs,
+    report::ReportArgs,
+    reset_password::ResetPasswordArgs,
     rooms::RoomsArgs,
     search::SearchArgs,
     send::SendArgs,
@@ -78,6 +80,8 @@ pub(crate) enum Command {
     Whoami,
     /// Change the password
     Passwd(PasswdArgs),
+    /// Set a new password with the operator's one-time code, and log in
+    ResetPassword(ResetPasswordArgs),
     /// List the sessions of the account, or end one
     Sessions(SessionsArgs),
     /// Chat, live
@@ -92,6 +96,8 @@ pub(crate) enum Command {
     Delete(DeleteArgs),
     /// React to a message
     React(ReactArgs),
+    /// Report a message to whoever runs the server
+    Report(ReportArgs),
     /// List rooms, and manage them
     Rooms(RoomsArgs),
     /// List users

@@ -32,11 +32,16 @@
 //! # }
 //! ```
 //!
+//! [`Operator`] makes the calls of the operators' API, over the socket of this machine or from afar.
+//!
 //! Everything takes deadlines from [`Options`]; every queue is bounded. Errors are one type, [`Error`], whether they came as the status of
 //! a call or within a stream: match on [`Error::reason`], never on texts.
 
 mod sdk;
+pub mod terminal;
 
+/// The messages of the operators' API, `greffe.admin.v1`, as generated from `proto/`.
+pub use greffe_api::admin::v1 as admin_api;
 /// The messages of the members' API, `greffe.v1`, as generated from `proto/`.
 pub use greffe_api::v1 as api;
 pub use sdk::address::{DEFAULT_SERVER, ServerAddress};
@@ -44,5 +49,6 @@ pub use sdk::client::{CallObserver, Client, Options, new_request_id};
 pub use sdk::error::{Code, Error, reason};
 pub use sdk::feed::{Action, Feed, FeedOptions, Item, Outbox, Ticket};
 pub use sdk::methods::Method;
+pub use sdk::operator::Operator;
 pub use sdk::rooms::NewRoom;
 pub use sdk::trust::{Fingerprint, KnownServers, Trust};

@@ -2,15 +2,12 @@
 
 mod cli;
 mod commands;
-mod config;
 mod error;
-mod text;
-mod time;
-mod ui;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use greffe::terminal::{config, text, time, ui};
 
 use crate::cli::Cli;
 use crate::commands::context::Context;
@@ -19,7 +16,7 @@ use crate::ui::Ui;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ui = Ui::new(cli.global.json, cli.global.no_color);
+    let ui = Ui::new(cli.global.json, cli.global.no_color, error::hint);
     let exit = match run(cli, ui) {
         Ok(()) => Exit::Done,
         Err(error) => ui.fail(&error),

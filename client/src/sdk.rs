@@ -8,6 +8,8 @@ pub(crate) mod error;
 pub(crate) mod feed;
 mod messages;
 pub(crate) mod methods;
+pub(crate) mod operator;
+mod operator_methods;
 mod pauses;
 pub(crate) mod rooms;
 pub(crate) mod trust;

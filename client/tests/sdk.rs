@@ -47,8 +47,8 @@ mod feed {
                 .read_line(&mut first)
                 .expect("the server says that it is ready");
             let address = first
-                .trim()
                 .strip_prefix("ready grpc=")
+                .and_then(|rest| rest.split_whitespace().next())
                 .expect("it says where it listens")
                 .to_owned();
             Self {

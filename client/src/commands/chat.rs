@@ -51,6 +51,9 @@ pub(crate) async fn run(args: ChatArgs, context: &Context) -> Result<(), Command
         Err(error) if error.is(ErrorReason::SessionEnded) && may_sign_in => {
             client = sign_in::run(context, &client, "Your session has ended.").await?;
         }
+        Err(error) if error.is(ErrorReason::Kicked) && may_sign_in => {
+            client = sign_in::run(context, &client, &format!("Your session has ended: {error}.")).await?;
+        }
         Err(error) => return Err(error.into()),
         Ok(_) => {}
     }

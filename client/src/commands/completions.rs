@@ -2,6 +2,7 @@
 
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
+use greffe::terminal::documents;
 
 use super::context::Context;
 use crate::cli::Cli;
@@ -19,7 +20,5 @@ pub(crate) struct CompletionsArgs {
 
 /// Prints the script.
 pub(crate) fn run(args: &CompletionsArgs, context: &Context) -> Result<(), CommandError> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "greffe", &mut script);
-    context.ui.bytes(&script)
+    documents::completions(Cli::command(), args.shell, context.ui)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _};
+use greffe::terminal::documents;
 
 use super::context::Context;
 use crate::cli::Cli;
@@ -17,22 +18,6 @@ pub(crate) struct ManArgs {
 }
 
 /// Prints or writes manual pages.
-pub(crate) fn run(args: ManArgs, context: &Context) -> Result<(), CommandError> {
-    let Some(directory) = args.directory else {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(Cli::command())
-            .render(&mut page)
-            .map_err(|error| CommandError::Failed(format!("the page cannot be made: {error}")))?;
-        return context.ui.bytes(&page);
-    };
-    std::fs::create_dir_all(&directory)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), &directory))
-        .map_err(|error| {
-            CommandError::Failed(format!(
-                "the pages cannot be written to {}: {error}",
-                directory.display()
-            ))
-        })?;
-    context.ui.note(&format!("the manual pages are in {}", directory.display()));
-    Ok(())
+pub(crate) fn run(args: &ManArgs, context: &Context) -> Result<(), CommandError> {
+    documents::manual(Cli::command(), args.directory.as_deref(), context.ui)
 }

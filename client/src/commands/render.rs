@@ -3,23 +3,67 @@
 use std::collections::HashMap;
 
 use greffe::api::{
-    BodyState, Event, EventHead, EventKind, MemberRole, Message, Receipt, Room, RoomKind, RoomState,
+    Alert, BodyState, Event, EventHead, EventKind, MemberRole, Message, Receipt, Room, RoomKind, RoomState, User,
     event_body::Content,
 };
 use greffe::{Client, Code, Error};
 use serde_json::{Value, json};
 
-use crate::text::{excerpt, visible};
+use crate::text::{excerpt, visible, visible_lines};
 use crate::time;
 
 /// Names that are remembered. Beyond them all are asked for again.
 const NAMES: usize = 20_000;
 
+/// What stands before the name of the operator's identity wherever it speaks. No user name has capitals or these brackets, and nothing
+/// that a person chose stands in this place.
+pub(crate) const OPERATOR_TAG: &str = "<OPERATOR>";
+
+/// What every line of an alert begins with.
+const ALERT_MARK: &str = "!!";
+
+/// Who did something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Author {
+    /// The user name.
+    pub(crate) name: String,
+    /// Whether it is the operator's identity, which nobody else can have.
+    pub(crate) is_operator: bool,
+}
+
+impl Author {
+    /// Somebody of this name, who is not the operator.
+    fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            is_operator: false,
+        }
+    }
+
+    /// The name, safe to show, with the operator's mark if it is theirs.
+    pub(crate) fn marked(&self) -> String {
+        if self.is_operator {
+            format!("{OPERATOR_TAG} {}", visible(&self.name))
+        } else {
+            visible(&self.name)
+        }
+    }
+}
+
+impl From<&User> for Author {
+    fn from(user: &User) -> Self {
+        Self {
+            name: user.name.clone(),
+            is_operator: user.is_operator,
+        }
+    }
+}
+
 /// The names of users, asked for once each.
 #[derive(Debug)]
 pub(crate) struct Names {
     client: Client,
-    users: HashMap<String, String>,
+    users: HashMap<String, Author>,
     me: String,
 }
 
@@ -29,7 +73,7 @@ impl Names {
         let me = client.me().await?;
         Ok(Self {
             client: client.clone(),
-            users: HashMap::from([(me.id.clone(), me.name)]),
+            users: HashMap::from([(me.id.clone(), Author::from(&me))]),
             me: me.id,
         })
     }
@@ -39,31 +83,40 @@ impl Names {
         &self.me
     }
 
-    /// Remembers a name.
-    pub(crate) fn learn(&mut self, id: &str, name: &str) {
+    /// Remembers a user.
+    pub(crate) fn learn(&mut self, user: &User) {
+        self.insert(&user.id, Author::from(user));
+    }
+
+    fn insert(&mut self, id: &str, author: Author) {
         if self.users.len() >= NAMES {
-            let me = self.users.remove(&self.me).unwrap_or_default();
+            let me = self.users.remove(&self.me);
             self.users.clear();
-            self.users.insert(self.me.clone(), me);
+            self.users.extend(me.map(|me| (self.me.clone(), me)));
         }
-        self.users.insert(id.to_owned(), name.to_owned());
+        self.users.insert(id.to_owned(), author);
     }
 
     /// The name of a user; for nobody, the server.
     pub(crate) async fn user(&mut self, id: &str) -> Result<String, Error> {
+        Ok(self.author(id).await?.name)
+    }
+
+    /// Who a user is; for nobody, the server.
+    pub(crate) async fn author(&mut self, id: &str) -> Result<Author, Error> {
         if id.is_empty() {
-            return Ok("the server".to_owned());
+            return Ok(Author::named("the server"));
         }
-        if let Some(name) = self.users.get(id) {
-            return Ok(name.clone());
+        if let Some(author) = self.users.get(id) {
+            return Ok(author.clone());
         }
-        let name = match self.client.user_by_id(id).await {
-            Ok(user) => user.name,
-            Err(error) if error.code == Code::NotFound => id.to_owned(),
+        let author = match self.client.user_by_id(id).await {
+            Ok(user) => Author::from(&user),
+            Err(error) if error.code == Code::NotFound => Author::named(id),
             Err(error) => return Err(error),
         };
-        self.learn(id, &name);
-        Ok(name)
+        self.insert(id, author.clone());
+        Ok(author)
     }
 
     /// What a room is called: its name, or `@` and the other person.
@@ -197,6 +250,25 @@ pub(crate) fn kind_name(kind: RoomKind) -> &'static str {
     }
 }
 
+/// An alert on lines of their own. Nothing that a person wrote begins with this mark, and each line of an alert does.
+pub(crate) fn alert_lines(time: &str, text: &str) -> Vec<String> {
+    let mut lines = visible_lines(text).into_iter();
+    let first = lines.next().unwrap_or_default();
+    let first = format!("{ALERT_MARK} {time} ALERT from the server: {first}");
+    let rest = lines.map(|line| format!("{ALERT_MARK}     | {line}"));
+    std::iter::once(first).chain(rest).collect()
+}
+
+/// An alert for programs.
+pub(crate) fn alert_object(alert: &Alert) -> Value {
+    json!({
+        "kind": "alert",
+        "index": alert.index,
+        "text": alert.text,
+        "time": time::json(alert.time.as_ref()),
+    })
+}
+
 /// A message on one line, for lists.
 pub(crate) fn short(text: &str) -> String {
     excerpt(text, 60)
@@ -214,7 +286,7 @@ pub(crate) async fn event_object(names: &mut Names, room: &str, event: &Event) -
     let author = if head.actor_id.is_empty() {
         None
     } else {
-        Some(names.user(&head.actor_id).await?)
+        Some(names.author(&head.actor_id).await?)
     };
     let mut object = json!({
         "room": room,
@@ -222,8 +294,9 @@ pub(crate) async fn event_object(names: &mut Names, room: &str, event: &Event) -
         "seq": head.seq,
         "index": head.index,
         "kind": kind_word(head.kind, "EVENT_KIND_", EventKind::try_from(head.kind).ok().map(|kind| kind.as_str_name())),
-        "author": author,
+        "author": author.as_ref().map(|author| &author.name),
         "author_id": none_if_empty(&head.actor_id),
+        "author_is_operator": author.as_ref().is_some_and(|author| author.is_operator),
         "text": text,
         "body_state": body_state(event.body_state),
         "target_seq": head.target_seq,
@@ -271,13 +344,15 @@ pub(crate) async fn message_object(names: &mut Names, room: &str, message: &Mess
     for reaction in &message.reactions {
         reactions.push(json!({"user": names.user(&reaction.user_id).await?, "emoji": reaction.emoji}));
     }
+    let author = names.author(&message.author_id).await?;
     Ok(json!({
         "room": room,
         "room_id": message.room_id,
         "seq": message.seq,
         "kind": "message",
-        "author": names.user(&message.author_id).await?,
+        "author": author.name,
         "author_id": message.author_id,
+        "author_is_operator": author.is_operator,
         "text": if message.deleted { None } else { Some(&message.text) },
         "deleted": message.deleted,
         "edited_at": time::json(message.edited_at.as_ref()),
@@ -330,7 +405,7 @@ fn body_state(number: i32) -> String {
 }
 
 /// An enum's name as programs get it: without prefix, in small letters; a number that this version does not know as `unknown_N`.
-fn kind_word(number: i32, prefix: &str, name: Option<&str>) -> String {
+pub(crate) fn kind_word(number: i32, prefix: &str, name: Option<&str>) -> String {
     name.and_then(|name| name.strip_prefix(prefix))
         .map_or_else(|| format!("unknown_{number}"), str::to_ascii_lowercase)
 }
@@ -341,4 +416,30 @@ fn none_if_empty(text: &str) -> Option<&str> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_of_many_lines_is_an_alert_in_each_of_them() {
+        assert_eq!(
+            alert_lines("12:00", "one\ntwo\u{1b}[2J\u{202e}"),
+            ["!! 12:00 ALERT from the server: one", "!!     | two\\u{1b}[2J\\u{202e}"]
+        );
+        assert_eq!(alert_lines("12:00", "").len(), 1);
+    }
+
+    #[test]
+    fn only_the_operators_identity_has_the_operators_mark() {
+        let user = |name: &str, is_operator| User {
+            name: name.into(),
+            display_name: OPERATOR_TAG.into(),
+            is_operator,
+            ..Default::default()
+        };
+        assert_eq!(Author::from(&user("operator", true)).marked(), "<OPERATOR> operator");
+        assert_eq!(Author::from(&user("0perator", false)).marked(), "0perator");
+    }
 }

@@ -50,7 +50,7 @@ pub(crate) async fn run(args: SearchArgs, context: &Context) -> Result<(), Comma
         if context.ui.is_json() {
             context.ui.object(&message_object(&mut names, &label, &message).await?)?;
         } else {
-            let author = visible(&names.user(&message.author_id).await?);
+            let author = names.author(&message.author_id).await?.marked();
             let time = time::day_and_time(message.posted_at.as_ref());
             context.ui.line(&format!(
                 "{time} {} #{} {author}: {}",

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 
 use clap::Args;
 use greffe::api::{Event, RoomState, list_events_request::From as Page};
-use greffe::{Client, FeedOptions, Item};
+use greffe::{Client, Feed, FeedOptions, Item};
+use serde_json::Value;
 
 use super::context::Context;
-use super::render::{Names, Telling, event_object, tell};
+use super::ending;
+use super::render::{Names, Telling, alert_lines, alert_object, event_object, tell};
 use super::target;
 use crate::error::CommandError;
-use crate::text::{visible, visible_lines};
+use crate::text::{visible, visible_json, visible_lines};
 use crate::time;
 
 /// Events shown if the user does not say.
@@ -127,6 +129,14 @@ impl<'a> Tail<'a> {
 
     async fn follow(&mut self, options: FeedOptions) -> Result<(), CommandError> {
         let mut feed = self.client.feed(options);
+        match self.take_from(&mut feed).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(ending::behind(error, &mut feed).await),
+        }
+    }
+
+    async fn take_from(&mut self, feed: &mut Feed) -> Result<(), CommandError> {
+        let mut connected = false;
         while let Some(item) = feed.next().await {
             match item {
                 Item::Event(event) if event.head.as_ref().is_some_and(|head| head.room_id == self.room_id) => {
@@ -143,16 +153,35 @@ impl<'a> Tail<'a> {
                         "the server was restored from a backup, or is another one: the room follows from its beginning",
                     );
                 }
-                Item::Disconnected { why, retry_in } => {
+                Item::Connected { .. } => connected = true,
+                Item::Alert(alert) if self.context.ui.is_json() => self.aside(&alert_object(&alert)),
+                Item::Alert(alert) => {
+                    let lines = alert_lines(&time::day_and_time(alert.time.as_ref()), &alert.text);
+                    self.context.ui.note(&lines.join("\n"));
+                }
+                Item::Disconnected { reason, why, retry_in } => {
+                    // Tries that follow say only how they fared.
+                    let pause = ending::pause(reason, &why).filter(|_| std::mem::take(&mut connected));
+                    let what = pause.unwrap_or_else(|| why.to_string());
                     self.context
                         .ui
-                        .warn(&format!("{why}; trying again in {:.1} s", retry_in.as_secs_f32()));
+                        .warn(&format!("{what}; trying again {}", ending::next_try(retry_in)));
                 }
-                Item::Ended { error, .. } => return Err(error.into()),
+                Item::Ended { reason, message, error } => {
+                    if self.context.ui.is_json() {
+                        self.aside(&ending::object(reason, &message, &error));
+                    }
+                    return Err(ending::failure(reason, &message, error));
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Prints an object that is no event of the room.
+    fn aside(&self, object: &Value) {
+        self.context.ui.note(&visible_json(&object.to_string()));
     }
 
     async fn print(&mut self, event: &Event) -> Result<(), CommandError> {
@@ -161,7 +190,7 @@ impl<'a> Tail<'a> {
             return ui.object(&event_object(&mut self.names, &self.label, event).await?);
         }
         let Some(head) = &event.head else { return Ok(()) };
-        let author = visible(&self.names.user(&head.actor_id).await?);
+        let author = self.names.author(&head.actor_id).await?.marked();
         let start = format!("{} #{} {author}", time::day_and_time(head.time.as_ref()), head.seq);
         let (start, text) = match tell(&mut self.names, event).await? {
             Telling::Message { text, reply_to: 0 } => (format!("{start}: "), text),

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::context::{Context, user_name};
+use super::render::Author;
 use crate::error::CommandError;
 use crate::time;
 
@@ -29,13 +30,15 @@ pub(crate) async fn run(args: UsersArgs, context: &Context) -> Result<(), Comman
                 "user_id": user.id,
                 "display_name": user.display_name,
                 "online": user.online,
+                "is_operator": user.is_operator,
                 "created_at": time::json(user.created_at.as_ref()),
             }))
         });
     }
     let rows = users.into_iter().map(|user| {
         let online = if user.online { "online" } else { "" };
-        vec![user.name, online.to_owned(), user.display_name]
+        let name = Author::from(&user).marked();
+        vec![name, online.to_owned(), user.display_name]
     });
     context.ui.table(&["USER", "NOW", "NAME"], rows.collect())
 }

@@ -2,7 +2,7 @@
 
 use greffe_api::v1::{
     ChangePasswordRequest, ListSessionsRequest, LogInRequest, LogInResponse, LogOutRequest, Receipt, RegisterRequest,
-    RegisterResponse, RevokeSessionRequest, Session,
+    RegisterResponse, ResetPasswordRequest, ResetPasswordResponse, RevokeSessionRequest, Session,
 };
 
 use super::client::Client;
@@ -33,6 +33,26 @@ impl Client {
         self.call(LogInRequest {
             user_name: user_name.to_owned(),
             password: password.to_owned(),
+            client: self.label(),
+        })
+        .await
+    }
+
+    /// Sets a new password with the operator's one-time code, ends all other sessions of the user, and logs in. Take the answer's token
+    /// with [`Client::with_token`]. Not repeated by itself: after a lost answer, try [`Client::log_in`].
+    ///
+    /// # Errors
+    /// `INVALID_RESET_CODE`, `UNSUITABLE_PASSWORD`, `BANNED`, `ACCOUNT_DISABLED` and those of every call.
+    pub async fn reset_password(
+        &self,
+        user_name: &str,
+        code: &str,
+        new_password: &str,
+    ) -> Result<ResetPasswordResponse, Error> {
+        self.call(ResetPasswordRequest {
+            user_name: user_name.to_owned(),
+            code: code.to_owned(),
+            new_password: new_password.to_owned(),
             client: self.label(),
         })
         .await

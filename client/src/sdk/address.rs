@@ -25,6 +25,15 @@ pub struct ServerAddress {
 }
 
 impl ServerAddress {
+    /// What a server behind a socket of this machine is called in requests.
+    pub(crate) fn local() -> Self {
+        Self {
+            tls: false,
+            host: "localhost".to_owned(),
+            port: DEFAULT_PORT,
+        }
+    }
+
     /// Whether the link is encrypted.
     pub fn is_tls(&self) -> bool {
         self.tls

@@ -1,6 +1,7 @@
 //! The client: one connection, one token, and the one function through which every call goes.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,6 +112,16 @@ impl Client {
             options.trust.clone(),
             options.connect_timeout,
         )?);
+        Self::over(connector, address, options).await
+    }
+
+    /// Connects over a socket of this machine. Only the operators' port is one.
+    pub(crate) async fn connect_socket(path: PathBuf, options: Options) -> Result<Self, Error> {
+        let connector = Arc::new(Connector::over_socket(path, options.connect_timeout));
+        Self::over(connector, ServerAddress::local(), options).await
+    }
+
+    async fn over(connector: Arc<Connector>, address: ServerAddress, options: Options) -> Result<Self, Error> {
         let user_agent = format!("{}/{}", options.client_name, options.client_version);
         let channel = connector.open(&user_agent).await?;
         Ok(Self {
@@ -124,6 +135,11 @@ impl Client {
             }),
             token: None,
         })
+    }
+
+    /// Takes it that a server is at the other end, before it has answered: also the first call is repeated if its answer is lost.
+    pub(crate) fn expect_answers(&self) {
+        self.shared.has_answered.store(true, Ordering::Relaxed);
     }
 
     /// The same connection with the token of a login.

@@ -1,5 +1,7 @@
-//! Links to a server: TCP, TLS where the address asks for it, HTTP/2.
+//! Links to a server: TCP, TLS where the address asks for it, or a socket of this machine; HTTP/2.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::Code;
@@ -36,6 +40,8 @@ pub(crate) struct Connector {
     address: ServerAddress,
     timeout: Duration,
     tls: Option<(TlsConnector, Trust)>,
+    /// The socket of this machine to use instead of TCP.
+    socket: Option<PathBuf>,
     /// The certificate that was trusted because it was the first one seen.
     first_contact: Mutex<Option<Fingerprint>>,
 }
@@ -53,8 +59,20 @@ impl Connector {
             address,
             timeout,
             tls,
+            socket: None,
             first_contact: Mutex::new(None),
         })
+    }
+
+    /// Prepares links through the socket at `path`, each made within `timeout`.
+    pub(crate) fn over_socket(path: PathBuf, timeout: Duration) -> Self {
+        Self {
+            address: ServerAddress::local(),
+            timeout,
+            tls: None,
+            socket: Some(path),
+            first_contact: Mutex::new(None),
+        }
     }
 
     /// The certificate that was trusted because it was the first one seen. Told once.
@@ -96,16 +114,55 @@ impl Connector {
             Ok(result) => result,
             Err(_) => Err(Error::unreachable(format!(
                 "the server at {} cannot be reached: no answer within {} s",
-                self.address,
+                self.place(),
                 self.timeout.as_secs()
             ))),
         }
     }
 
+    /// Where the server is, for people.
+    fn place(&self) -> String {
+        self.socket
+            .as_ref()
+            .map_or_else(|| self.address.to_string(), |path| path.display().to_string())
+    }
+
+    #[cfg(unix)]
+    async fn link_to_socket(path: &Path) -> Result<BoxedIo, Error> {
+        match UnixStream::connect(path).await {
+            Ok(stream) => Ok(Box::pin(stream)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Error::local(
+                Code::PermissionDenied,
+                reason::SOCKET_FORBIDDEN,
+                format!("you may not open {}", path.display()),
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::unreachable(format!("there is no socket at {}", path.display())))
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Err(Error::unreachable(format!("nobody listens at {}", path.display())))
+            }
+            Err(error) => Err(Error::unreachable(format!(
+                "the server at {} cannot be reached: {error}",
+                path.display()
+            ))),
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn link_to_socket(path: &Path) -> Result<BoxedIo, Error> {
+        Err(Error::unreachable(format!(
+            "this system cannot open the socket {}",
+            path.display()
+        )))
+    }
+
     async fn link_unbounded(&self) -> Result<BoxedIo, Error> {
-        let unreachable = |error: std::io::Error| {
-            Error::unreachable(format!("the server at {} cannot be reached: {error}", self.address))
-        };
+        if let Some(path) = &self.socket {
+            return Self::link_to_socket(path).await;
+        }
+        let unreachable =
+            |error: io::Error| Error::unreachable(format!("the server at {} cannot be reached: {error}", self.address));
         let tcp = TcpStream::connect((self.address.host(), self.address.port()))
             .await
             .map_err(unreachable)?;
@@ -132,7 +189,7 @@ impl Connector {
         Ok(Box::pin(stream))
     }
 
-    fn handshake_failed(&self, error: &std::io::Error) -> Error {
+    fn handshake_failed(&self, error: &io::Error) -> Error {
         let text = format!("no encrypted link to {}: {error}", self.address);
         let certificate = error
             .get_ref()

@@ -20,6 +20,8 @@ pub mod reason {
     pub const CERTIFICATE_CHANGED: &str = "CERTIFICATE_CHANGED";
     /// A certificate, or the list of known servers, cannot be used. [`Code::FailedPrecondition`](super::Code::FailedPrecondition).
     pub const CERTIFICATE_UNUSABLE: &str = "CERTIFICATE_UNUSABLE";
+    /// The operating system does not let this user open the server's socket. [`Code::PermissionDenied`](super::Code::PermissionDenied).
+    pub const SOCKET_FORBIDDEN: &str = "SOCKET_FORBIDDEN";
     /// A token holds characters that no token has. [`Code::InvalidArgument`](super::Code::InvalidArgument).
     pub const INVALID_TOKEN: &str = "INVALID_TOKEN";
     /// As much as may wait to be sent waits already. [`Code::ResourceExhausted`](super::Code::ResourceExhausted).
@@ -89,6 +91,7 @@ impl Error {
         [
             ErrorReason::RateLimited,
             ErrorReason::ServerBusy,
+            ErrorReason::ServerDraining,
             ErrorReason::TooManyUnanswered,
         ]
         .into_iter()
@@ -105,7 +108,7 @@ impl fmt::Display for Error {
 impl StdError for Error {}
 
 /// The name of a reason as it stands on the wire.
-fn reason_name(reason: ErrorReason) -> &'static str {
+pub(crate) fn reason_name(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
 }

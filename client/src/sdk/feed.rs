@@ -77,22 +77,28 @@ pub enum Item {
     ReadMark(ReadMark),
     /// A message from the operator to everyone. Each is told once.
     Alert(Alert),
-    /// The server is about to stop; the feed comes back by itself.
+    /// The server is about to stop, or wants its clients to go for a while; the feed comes back by itself.
     Draining {
         /// When it will be worth to try again, if the server says so.
         reconnect_after: Option<Duration>,
+        /// Why, in the operator's words; may be empty. Escape it before it reaches a terminal.
+        message: String,
     },
-    /// The link broke; the feed tries again by itself.
+    /// The link broke; the feed tries again by itself, for as long as it takes.
     Disconnected {
-        /// Why.
+        /// What the server said of it in the stream; unspecified if it said nothing.
+        reason: EndReason,
+        /// Why. The text is the server's own, if it said something in the stream.
         why: Error,
-        /// When it tries.
+        /// When it tries: not before the server asked for, and a little later by chance.
         retry_in: Duration,
     },
     /// The feed is over: it makes no sense to come back without a new login, or at all. Nothing follows.
     Ended {
         /// Why, if the server said so in the stream.
         reason: EndReason,
+        /// What it said beside, such as the operator's words to someone who is kicked; may be empty. Escape it before it reaches a terminal.
+        message: String,
         /// The refusal.
         error: Error,
     },

@@ -3,7 +3,8 @@
 use greffe_api::v1::{
     AddReactionRequest, DeleteMessageRequest, EditMessageRequest, ListEventsRequest, ListEventsResponse,
     ListMessagesRequest, ListMessagesResponse, MarkReadRequest, Message, Receipt, RemoveReactionRequest,
-    SearchMessagesRequest, SendMessageRequest, SetTypingRequest, list_events_request, list_messages_request,
+    ReportMessageRequest, SearchMessagesRequest, SendMessageRequest, SetTypingRequest, list_events_request,
+    list_messages_request,
 };
 
 use super::client::{Client, MOST_PAGES};
@@ -63,6 +64,20 @@ impl Client {
             room_id: room_id.to_owned(),
             seq,
             emoji: emoji.to_owned(),
+            ..Default::default()
+        };
+        receipt(self.call(request).await?.receipt)
+    }
+
+    /// Reports a message to whoever runs the server. `reason` has 1 to 256 visible characters. The room is not told.
+    ///
+    /// # Errors
+    /// `ALREADY_REPORTED`, `MESSAGE_DELETED`, `MESSAGE_NOT_FOUND`, `TOO_MANY` and those of every call.
+    pub async fn report_message(&self, room_id: &str, seq: i64, reason: &str) -> Result<Receipt, Error> {
+        let request = ReportMessageRequest {
+            room_id: room_id.to_owned(),
+            seq,
+            reason: reason.to_owned(),
             ..Default::default()
         };
         receipt(self.call(request).await?.receipt)

@@ -68,6 +68,7 @@ changes! {
         DeleteMessage: DeleteMessageRequest => DeleteMessageResponse,
         AddReaction: AddReactionRequest => AddReactionResponse,
         RemoveReaction: RemoveReactionRequest => RemoveReactionResponse,
+        ReportMessage: ReportMessageRequest => ReportMessageResponse,
     }
 }
 
@@ -103,5 +104,6 @@ calls! { false
         Register: RegisterRequest => RegisterResponse,
         LogIn: LogInRequest => LogInResponse,
         ChangePassword: ChangePasswordRequest => ChangePasswordResponse,
+        ResetPassword: ResetPasswordRequest => ResetPasswordResponse,
     }
 }

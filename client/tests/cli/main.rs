@@ -7,6 +7,8 @@ mod chat;
 #[cfg(unix)]
 mod messages;
 #[cfg(unix)]
+mod operator;
+#[cfg(unix)]
 mod rooms;
 #[cfg(unix)]
 mod support;

@@ -8,10 +8,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use greffe::{Method, Operator, Options};
 use serde_json::Value;
 
 /// How long anything may take. Generous: the tests share a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked whether a process has ended, which nothing else tells.
+const POLL: Duration = Duration::from_millis(20);
 /// A password that no list of common ones has.
 pub(crate) const PASSWORD: &str = "violet-harbour-anvil-27";
 
@@ -42,9 +45,44 @@ impl Server {
     /// Kills the server and starts it again at the same address with the same data.
     pub(crate) fn restart(&mut self) {
         self.kill();
+        self.start_again();
+    }
+
+    /// Starts a server that has ended again, at the same address with the same data.
+    pub(crate) fn start_again(&mut self) {
         let (process, address) = launch(self.directory.path(), &self.address.clone(), &[]);
         self.process = process;
         assert_eq!(address, self.address);
+    }
+
+    /// Waits for the server's end; returns how it exited.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.process.try_wait().expect("the server can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server does not end");
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Does something as the operator, over the server's socket.
+    pub(crate) fn operator<M: Method>(&self, request: M) -> M::Response {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be made");
+        let socket = self.directory.path().join("admin.sock");
+        runtime.block_on(async {
+            let operator = Operator::over_socket(socket, Options::default())
+                .await
+                .expect("the operators' socket is there");
+            operator
+                .call(request)
+                .await
+                .expect("the server does what the operator asks for")
+        })
     }
 
     /// Kills the server at once.
@@ -99,6 +137,7 @@ fn launch(data: &Path, listen: &str, arguments: &[&str]) -> (Child, String) {
     let first = lines.recv_timeout(PATIENCE).expect("the server says that it is ready");
     let address = first
         .strip_prefix("ready grpc=")
+        .and_then(|rest| rest.split_whitespace().next())
         .expect("the first line says where the server listens")
         .to_owned();
     (process, address)
@@ -245,6 +284,14 @@ impl Outcome {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(self.stderr.contains("error: "), "{self:?}");
         self
+    }
+
+    /// Insists on a failure with this exit code; returns the object that says why.
+    #[track_caller]
+    pub(crate) fn failed_in_json(self, code: i32) -> Value {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        let last = self.stderr.lines().last().expect("the failure is told");
+        serde_json::from_str(last).expect("the last line is an object")
     }
 }
 

@@ -5,9 +5,9 @@ use greffe::{Action, Error, NewRoom};
 
 use super::session::Session;
 use super::state::RoomView;
-use super::words::{ENTRIES, Word, entry_of, take_seq, take_word};
+use super::words::{ENTRIES, Word, entry_of, take_reported, take_seq, take_word};
 use crate::commands::context::user_name;
-use crate::commands::render::{kind_name, role_name};
+use crate::commands::render::{Author, kind_name, role_name};
 use crate::commands::{password, target};
 use crate::error::CommandError;
 use crate::text::visible;
@@ -43,6 +43,7 @@ impl Session {
             Word::Edit => self.edit(arguments).await,
             Word::Delete => self.delete(arguments).await,
             Word::React | Word::Unreact => self.react(word, arguments).await,
+            Word::Report => self.report(arguments).await,
             Word::Search => self.search(arguments).await,
             Word::History => self.show_history(arguments).await,
             Word::Read => self.read_all().await,
@@ -52,7 +53,7 @@ impl Session {
                 "this version of Greffe does not do files yet".to_owned(),
             )),
             Word::Operator => Err(Refusal::Words(
-                "that is for the operator, who has a tool of their own; /kick removes someone from a room".to_owned(),
+                "that is for the operator, with `greffe-admin`; /kick removes someone from a room".to_owned(),
             )),
         };
         match done {
@@ -72,7 +73,7 @@ impl Session {
                 self.console.refused(&format!("/{}", entry_of(word).names[0]), &error).await;
                 Ok(())
             }
-            Err(Refusal::Command(error @ CommandError::ClosedPipe)) => Err(error),
+            Err(Refusal::Over(error) | Refusal::Command(error @ CommandError::ClosedPipe)) => Err(error),
             Err(Refusal::Command(error)) => {
                 self.console.alarm(&error.to_string()).await;
                 Ok(())
@@ -101,16 +102,11 @@ impl Session {
         let users = self.client.users("", false).await?;
         let mut lines = Vec::new();
         for user in users {
-            self.names.learn(&user.id, &user.name);
-            let name = if user.display_name.is_empty() {
-                self.console.look.name(&user.name)
-            } else {
-                format!(
-                    "{} ({})",
-                    self.console.look.name(&user.name),
-                    visible(&user.display_name)
-                )
-            };
+            self.names.learn(&user);
+            let mut name = self.console.look.author(&Author::from(&user));
+            if !user.display_name.is_empty() {
+                name = format!("{name} ({})", visible(&user.display_name));
+            }
             lines.push(format!("  {} {name}", if user.online { "●" } else { "○" }));
         }
         lines.push(self.console.look.dim("● online"));
@@ -427,6 +423,22 @@ impl Session {
         Ok(())
     }
 
+    async fn report(&mut self, arguments: &str) -> Done {
+        let (seq, reason) = take_reported(arguments);
+        if reason.is_empty() {
+            return Err(Refusal::Usage);
+        }
+        let view = self.rooms.current().ok_or_else(no_room)?;
+        let seq = seq.or_else(|| view.last_of_others()).ok_or_else(|| {
+            Refusal::Words("I know of no message of somebody else here: name it by its number".to_owned())
+        })?;
+        let room_id = view.id().to_owned();
+        let what = self.quoted(&room_id, seq).unwrap_or_default();
+        self.client.report_message(&room_id, seq, reason).await?;
+        self.console.note(&format!("reported to the operator: {what}")).await;
+        Ok(())
+    }
+
     async fn search(&mut self, arguments: &str) -> Done {
         if arguments.is_empty() {
             return Err(Refusal::Usage);
@@ -473,14 +485,9 @@ impl Session {
     }
 
     async fn passwd(&mut self) -> Done {
-        let Some(terminal) = self.console.as_terminal() else {
-            return Err(Refusal::Words(
-                "passwords are asked for on a terminal only: use `greffe passwd --password-stdin`".to_owned(),
-            ));
-        };
-        let current = terminal.ask_secret("Current password: ").await?;
-        let new = terminal.ask_secret("New password: ").await?;
-        if terminal.ask_secret(password::AGAIN).await? != new {
+        let current = self.secret("Current password: ").await?;
+        let new = self.secret("New password: ").await?;
+        if self.secret(password::AGAIN).await? != new {
             return Err(Refusal::Words("the two passwords differ; nothing was done".to_owned()));
         }
         let ended = self.client.change_password(&current, &new).await?;
@@ -488,6 +495,17 @@ impl Session {
             .note(&format!("the password is changed; other sessions that ended: {ended}"))
             .await;
         Ok(())
+    }
+
+    /// Asks for something that is not shown. Meanwhile the chat goes on, and may end.
+    async fn secret(&mut self, question: &str) -> Result<String, Refusal> {
+        let Some(terminal) = self.console.as_terminal() else {
+            return Err(Refusal::Words(
+                "passwords are asked for on a terminal only: use `greffe passwd --password-stdin`".to_owned(),
+            ));
+        };
+        let answer = terminal.ask_secret(question);
+        Ok(self.meanwhile(answer).await.map_err(Refusal::Over)??)
     }
 
     /// The current room's id.
@@ -537,6 +555,8 @@ enum Refusal {
     Words(String),
     /// The server refused, or the program failed.
     Command(CommandError),
+    /// The chat ended meanwhile.
+    Over(CommandError),
 }
 
 impl From<CommandError> for Refusal {

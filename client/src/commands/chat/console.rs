@@ -1,11 +1,13 @@
 //! Where the chat is typed and shown: a terminal with a prompt, or plain lines through pipes.
 
 use greffe::Error;
+use greffe::api::Alert;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::look::Look;
 use super::terminal::{Keyed, Terminal};
+use crate::commands::render::alert_object;
 use crate::commands::stdin::Lines;
 use crate::error::{CommandError, server_hint};
 use crate::text::{visible, visible_lines};
@@ -125,6 +127,14 @@ impl Console {
             Means::Terminal(terminal) => terminal.show(self.look.alarm(&visible(text))).await,
             Means::Pipe(_) => self.ui.note(text),
         }
+    }
+
+    /// Tells an alert from the operator.
+    pub(crate) async fn alert(&self, alert: &Alert) -> Result<(), CommandError> {
+        if self.is_json() {
+            return self.object(&alert_object(alert));
+        }
+        self.show(self.look.alert(alert.time.as_ref(), &alert.text)).await
     }
 
     /// Says why something did not work, and what to do.

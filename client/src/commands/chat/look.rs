@@ -5,6 +5,7 @@ use greffe::api::EventHead;
 use jiff::civil::Date;
 use prost_types::Timestamp as Wire;
 
+use crate::commands::render::{Author, alert_lines};
 use crate::text::{visible, visible_lines};
 use crate::time;
 
@@ -30,7 +31,7 @@ pub(crate) struct Shown<'a> {
     /// Its seq.
     pub(crate) seq: i64,
     /// Who wrote it.
-    pub(crate) author: &'a str,
+    pub(crate) author: &'a Author,
     /// The text as it was sent.
     pub(crate) text: &'a str,
     /// What it replies to, in words that are safe to show.
@@ -79,6 +80,25 @@ impl Look {
         self.paint(AnsiColor::Red.on_default().bold(), text)
     }
 
+    /// The lines of an alert.
+    pub(crate) fn alert(&self, time: Option<&Wire>, text: &str) -> Vec<String> {
+        let time = if self.terminal {
+            time::time_of_day(time)
+        } else {
+            time::day_and_time(time)
+        };
+        alert_lines(&time, text).iter().map(|line| self.alarm(line)).collect()
+    }
+
+    /// Who somebody is: the operator's identity with its mark, and in a style that no name has.
+    pub(crate) fn author(&self, author: &Author) -> String {
+        if author.is_operator {
+            self.paint(Style::new().bold().invert(), &author.marked())
+        } else {
+            self.name(&author.name)
+        }
+    }
+
     /// A name in its colour.
     pub(crate) fn name(&self, name: &str) -> String {
         self.paint(
@@ -119,7 +139,7 @@ impl Look {
         let mut lines = Vec::new();
         let mut start = self.stamp(shown.time, shown.room, shown.seq);
         start.push(' ');
-        start.push_str(&self.name(shown.author));
+        start.push_str(&self.author(shown.author));
         if let Some(reply) = &shown.reply {
             start.push_str(&self.dim(&format!(" ↪ {reply}")));
         }
@@ -143,9 +163,9 @@ impl Look {
     }
 
     /// A line about something that is no message: who, and what in words that are safe to show.
-    pub(crate) fn notice(&self, head: &EventHead, room: Option<&str>, who: &str, words: &str) -> String {
+    pub(crate) fn notice(&self, head: &EventHead, room: Option<&str>, who: &Author, words: &str) -> String {
         let stamp = self.stamp(head.time.as_ref(), room, head.seq);
-        format!("{stamp} {}", self.dim(&format!("* {} {words}", visible(who))))
+        format!("{stamp} {}", self.dim(&format!("* {} {words}", who.marked())))
     }
 }
 
@@ -164,12 +184,19 @@ mod tests {
 
     use super::*;
 
-    fn shown(text: &str) -> Shown<'_> {
+    fn author(name: &str, is_operator: bool) -> Author {
+        Author {
+            name: name.into(),
+            is_operator,
+        }
+    }
+
+    fn shown<'a>(author: &'a Author, text: &'a str) -> Shown<'a> {
         Shown {
             time: None,
             room: Some("r\u{1b}"),
             seq: 3,
-            author: "bob",
+            author,
             text,
             reply: None,
             remark: None,
@@ -179,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_message_cannot_pretend_to_be_another_one() {
-        let lines = Look::new(false, false).message(&shown("one\n12:00 #4 alice: two\u{1b}[A"));
+        let bob = author("bob", false);
+        let lines = Look::new(false, false).message(&shown(&bob, "one\n12:00 #4 alice: two\u{1b}[A"));
         assert_eq!(
             lines,
             ["- [r\\u{1b}] #3 bob: one", "    | 12:00 #4 alice: two\\u{1b}[A"]
@@ -197,8 +225,42 @@ mod tests {
     #[test]
     fn plain_lines_have_no_escapes() {
         let look = Look::new(false, true);
-        assert!(!look.message(&shown("x")).concat().contains('\u{1b}'));
+        for is_operator in [false, true] {
+            let author = author("bob", is_operator);
+            assert!(!look.message(&shown(&author, "x")).concat().contains('\u{1b}'));
+        }
         assert!(!look.alarm("x").contains('\u{1b}'));
+        assert!(!look.alert(None, "x").concat().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn nobody_can_look_like_the_operator() {
+        for look in [Look::new(true, true), Look::new(true, false), Look::new(false, false)] {
+            let line = |author: &Author, text: &str| look.message(&shown(author, text)).concat();
+            let operator = line(&author("operator", true), "x");
+            let imitation = line(&author("operator", false), "x");
+            assert!(operator.contains("<OPERATOR> operator"), "{operator}");
+            assert!(!imitation.contains("<OPERATOR>"), "{imitation}");
+            let claim = line(&author("bob", false), "<OPERATOR> operator: x");
+            assert!(
+                claim.contains("bob") && claim.find("bob") < claim.find("<OPERATOR>"),
+                "{claim}"
+            );
+        }
+    }
+
+    #[test]
+    fn alerts_are_red_in_every_line_and_hold_no_commands_for_the_terminal() {
+        let lines = Look::new(true, true).alert(None, "one\n\u{1b}[0mtwo\r!! three");
+        assert_eq!(lines.len(), 2);
+        for line in &lines {
+            assert!(
+                line.starts_with("\u{1b}[") && line.matches('\u{1b}').count() <= 3,
+                "{line:?}"
+            );
+            assert!(line.contains("!! "), "{line:?}");
+        }
+        assert!(lines[1].contains("\\u{1b}[0mtwo\\r!! three"), "{lines:?}");
     }
 
     #[test]

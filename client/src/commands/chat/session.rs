@@ -17,6 +17,7 @@ use super::console::Console;
 use super::state::{Rooms, TypingTold};
 use super::terminal::Keyed;
 use super::words::{self, Typed, Word};
+use crate::commands::ending;
 use crate::commands::render::Names;
 use crate::commands::target;
 use crate::error::CommandError;
@@ -48,8 +49,8 @@ pub(crate) struct Session {
     feed: Feed,
     connected: bool,
     was_connected: bool,
-    /// When the link was last there.
-    connected_at: Instant,
+    /// When the link broke or, if the server asked for a pause, when that ends.
+    away_since: Instant,
     /// Whether presence is news: before the feed has caught up it says who is there already.
     presence_is_news: bool,
     waiting: HashMap<String, Waiting>,
@@ -90,7 +91,7 @@ impl Session {
             online: HashSet::new(),
             connected: false,
             was_connected: false,
-            connected_at: Instant::now(),
+            away_since: Instant::now(),
             presence_is_news: false,
             waiting: HashMap::new(),
             untold: HashMap::new(),
@@ -105,7 +106,10 @@ impl Session {
 
     /// Chats, beginning in a room, until the end.
     pub(crate) async fn run(mut self, room: &str) -> Result<(), CommandError> {
-        let result = self.chat(room).await;
+        let mut result = self.chat(room).await;
+        if let Err(error) = result {
+            result = Err(ending::behind(error, &mut self.feed).await);
+        }
         self.console.close().await;
         result
     }
@@ -137,7 +141,19 @@ impl Session {
         let mut trouble = None;
         while !self.connected {
             match tokio::time::timeout_at(deadline, self.feed.next()).await {
-                Ok(Some(Item::Disconnected { why, .. })) => trouble = Some(why),
+                // Nobody looks at a chat that has not begun: whoever is told when to come back can do so.
+                Ok(Some(Item::Disconnected { why, retry_in, .. }))
+                    if tokio::time::Instant::now() + retry_in > deadline =>
+                {
+                    return Err(why.into());
+                }
+                Ok(Some(Item::Disconnected { reason, why, retry_in })) => {
+                    if let Some(words) = ending::pause(reason, &why) {
+                        let next = ending::next_try(retry_in);
+                        self.console.note(&format!("{words}; trying again {next}")).await;
+                    }
+                    trouble = Some(why);
+                }
                 Ok(item) => self.take(item).await?,
                 Err(_) => {
                     let silent =
@@ -180,12 +196,26 @@ impl Session {
                 Some(answered) = self.answers.next() => self.answered(answered).await,
                 _ = tick.tick() => {
                     self.tick().await;
-                    if self.held.is_some() && self.connected_at.elapsed() > LAST_LINES && !self.connected {
+                    if self.held.is_some() && self.away_since.elapsed() > LAST_LINES && !self.connected {
                         let seconds = LAST_LINES.as_secs();
                         return Err(CommandError::Unacknowledged { lines: self.waiting.len() + 1, seconds });
                     }
                 }
                 () = &mut stop => return self.finish(LAST_WORDS).await,
+            }
+        }
+    }
+
+    /// Waits for something from elsewhere, and takes in what comes meanwhile.
+    ///
+    /// # Errors
+    /// If the chat ends first.
+    pub(super) async fn meanwhile<T>(&mut self, elsewhere: impl Future<Output = T>) -> Result<T, CommandError> {
+        tokio::pin!(elsewhere);
+        loop {
+            tokio::select! {
+                done = &mut elsewhere => return Ok(done),
+                item = self.feed.next() => self.take(item).await?,
             }
         }
     }

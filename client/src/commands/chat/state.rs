@@ -19,6 +19,8 @@ pub(crate) struct Said {
     pub(crate) author: String,
     /// Its text.
     pub(crate) text: String,
+    /// Whether the user wrote it.
+    pub(crate) mine: bool,
 }
 
 /// A room of the user.
@@ -69,6 +71,11 @@ impl RoomView {
         if self.my_last == Some(seq) {
             self.my_last = None;
         }
+    }
+
+    /// The newest message of somebody else, if one is remembered.
+    pub(crate) fn last_of_others(&self) -> Option<i64> {
+        self.said.iter().filter(|said| !said.mine).map(|said| said.seq).max()
     }
 
     /// What was said in a message, if it is remembered.
@@ -277,11 +284,18 @@ mod tests {
             seq: 4,
             author: "bob".into(),
             text: text.into(),
+            mine: false,
         };
         view.remember(said("one"));
         view.remember(said("two"));
+        view.remember(Said {
+            seq: 5,
+            mine: true,
+            ..said("three")
+        });
+        assert_eq!(view.last_of_others(), Some(4));
         assert_eq!(view.said(4).map(|said| said.text.as_str()), Some("two"));
         view.forget(4);
-        assert!(view.said(4).is_none());
+        assert!(view.said(4).is_none() && view.last_of_others().is_none());
     }
 }

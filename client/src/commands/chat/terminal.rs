@@ -139,12 +139,17 @@ impl Terminal {
     }
 
     /// Asks for something that is not shown, between a line and the next prompt.
-    pub(crate) async fn ask_secret(&self, question: &str) -> Result<String, CommandError> {
+    pub(crate) fn ask_secret(
+        &self,
+        question: &str,
+    ) -> impl Future<Output = Result<String, CommandError>> + Send + use<> {
         let (answer_in, answer) = oneshot::channel();
         drop(self.next.send(Next::Secret(question.to_owned(), answer_in)));
-        answer
-            .await
-            .unwrap_or_else(|_| Err(CommandError::Failed("the terminal is closed".to_owned())))
+        async {
+            answer
+                .await
+                .unwrap_or_else(|_| Err(CommandError::Failed("the terminal is closed".to_owned())))
+        }
     }
 
     /// Shows a line above the prompt.
@@ -308,9 +313,11 @@ impl Mode {
     fn restore(&self) {
         use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
         let Some(before) = &self.before else { return };
-        // Reading a line, rustyline has switched the terminal's own line editing off, and bracketed paste on.
-        let reading = tcgetattr(io::stdin()).is_ok_and(|now| !now.local_modes.contains(LocalModes::ICANON));
-        if reading && before.local_modes.contains(LocalModes::ICANON) {
+        // Reading a line, rustyline has switched the terminal's own line editing off, and bracketed paste on; while a password is typed,
+        // nothing is shown.
+        let usual = LocalModes::ICANON | LocalModes::ECHO;
+        let reading = tcgetattr(io::stdin()).is_ok_and(|now| !now.local_modes.contains(usual));
+        if reading && before.local_modes.contains(usual) {
             // A terminal that is gone needs no mode.
             let _ = tcsetattr(io::stdin(), OptionalActions::Drain, before);
             let mut out = io::stdout().lock();

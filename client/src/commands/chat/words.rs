@@ -46,6 +46,7 @@ pub(crate) enum Word {
     Delete,
     React,
     Unreact,
+    Report,
     Search,
     History,
     Read,
@@ -256,6 +257,13 @@ pub(crate) const ENTRIES: &[Entry] = &[
         "take a reaction back",
     ),
     entry(
+        Word::Report,
+        &["report"],
+        Takes::Text,
+        "[SEQ|last] REASON",
+        "report a message, or the last one of others, to the operator",
+    ),
+    entry(
         Word::Search,
         &["search"],
         Takes::Text,
@@ -363,6 +371,15 @@ pub(crate) fn take_seq(arguments: &str) -> Option<(i64, &str)> {
     Some((seq, rest.trim_start()))
 }
 
+/// Takes the message to report from the beginning of `arguments`: its seq, or `last` or nothing for the newest one of somebody else (`None`).
+pub(crate) fn take_reported(arguments: &str) -> (Option<i64>, &str) {
+    match (take_seq(arguments), take_word(arguments)) {
+        (Some((seq, reason)), _) => (Some(seq), reason),
+        (None, Some((first, reason))) if first.eq_ignore_ascii_case("last") => (None, reason),
+        _ => (None, arguments),
+    }
+}
+
 /// Takes the first word from the beginning of `arguments`.
 pub(crate) fn take_word(arguments: &str) -> Option<(&str, &str)> {
     let (first, rest) = arguments.split_once(char::is_whitespace).unwrap_or((arguments, ""));
@@ -446,6 +463,15 @@ mod tests {
         assert_eq!(take_seq("12"), Some((12, "")));
         assert_eq!(take_seq("twelve"), None);
         assert_eq!(take_seq("0 x"), None);
+    }
+
+    #[test]
+    fn reports_name_a_message_or_mean_the_last_one() {
+        assert_eq!(take_reported("#12 spam here"), (Some(12), "spam here"));
+        assert_eq!(take_reported("LAST spam"), (None, "spam"));
+        assert_eq!(take_reported("spam and lies"), (None, "spam and lies"));
+        assert_eq!(take_reported("12"), (Some(12), ""));
+        assert_eq!(take_reported(""), (None, ""));
     }
 
     proptest! {

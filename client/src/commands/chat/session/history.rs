@@ -98,15 +98,16 @@ impl Session {
         message: &Message,
         room: Option<&str>,
     ) -> Result<(), CommandError> {
-        let author = self.names.user(&message.author_id).await?;
+        let author = self.names.author(&message.author_id).await?;
         let mine = message.author_id == self.names.me();
         if let Some(view) = self.rooms.get_mut(&message.room_id)
             && !message.deleted
         {
             view.remember(Said {
                 seq: message.seq,
-                author: author.clone(),
+                author: author.marked(),
                 text: message.text.clone(),
+                mine,
             });
             if mine {
                 view.my_last = Some(message.seq.max(view.my_last.unwrap_or_default()));

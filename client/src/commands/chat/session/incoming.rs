@@ -11,7 +11,8 @@ use greffe::{Error, Item};
 use super::Session;
 use crate::commands::chat::look::Shown;
 use crate::commands::chat::state::Said;
-use crate::commands::render::{Telling, event_object, short, tell};
+use crate::commands::ending;
+use crate::commands::render::{Author, Telling, event_object, short, tell};
 use crate::commands::target;
 use crate::error::CommandError;
 use crate::text::visible;
@@ -31,9 +32,7 @@ impl Session {
             Some(Item::RoomGone(gone)) => self.room_gone(gone).await,
             Some(Item::Presence(users)) => self.presence(users).await?,
             Some(Item::Typing(typing)) => self.typing(typing).await?,
-            Some(Item::Alert(alert)) => {
-                self.console.alarm(&format!("ALERT from the operator: {}", alert.text)).await;
-            }
+            Some(Item::Alert(alert)) => self.console.alert(&alert).await?,
             Some(Item::Reset(reset)) => {
                 if let Some(view) = self.rooms.get_mut(&reset.room_id)
                     && reset.cause() != ResetCause::TooMany
@@ -55,27 +54,44 @@ impl Session {
                     ))
                     .await;
             }
-            Some(Item::Draining { .. }) => self.console.note("the server is about to restart").await,
-            Some(Item::Disconnected { why, retry_in }) => {
-                let seconds = retry_in.as_secs_f32();
-                if std::mem::take(&mut self.connected) {
-                    self.connected_at = Instant::now();
-                    self.console.alarm(&format!("disconnected: {why}")).await;
-                    self.console.note("what you type is sent when the link is back").await;
-                } else if retry_in >= WORTH_TELLING {
-                    self.console
-                        .note(&format!("still no link: {why}; trying again in {seconds:.0} s"))
-                        .await;
+            Some(Item::Disconnected { reason, why, retry_in }) => self.disconnected(reason, &why, retry_in).await,
+            Some(Item::Ended { reason, message, error }) => {
+                if self.console.is_json() {
+                    self.console.object(&ending::object(reason, &message, &error))?;
                 }
-            }
-            Some(Item::Ended { reason, error }) => {
-                self.console.alarm(&ended(reason, &error)).await;
-                return Err(error.into());
+                return Err(ending::failure(reason, &message, error));
             }
             Some(Item::CaughtUp) => self.presence_is_news = true,
-            Some(Item::ReadMark(_)) => {}
+            // How a stream ends that drains follows at once, with the same words.
+            Some(Item::ReadMark(_) | Item::Draining { .. }) => {}
         }
         Ok(())
+    }
+
+    async fn disconnected(&mut self, reason: EndReason, why: &Error, retry_in: Duration) {
+        let paused = ending::pause(reason, why);
+        let next = ending::next_try(retry_in);
+        if std::mem::take(&mut self.connected) {
+            self.away_since = Instant::now();
+            let what = paused.clone().unwrap_or_else(|| format!("disconnected: {why}"));
+            self.console.alarm(&what).await;
+            self.console
+                .note(&format!(
+                    "trying again {next}; what you type is sent when the link is back"
+                ))
+                .await;
+        } else if retry_in >= WORTH_TELLING {
+            let what = if paused.is_some() {
+                "still away"
+            } else {
+                "still no link"
+            };
+            self.console.note(&format!("{what}: {why}; trying again {next}")).await;
+        }
+        if paused.is_some() {
+            // A pause that the server asked for counts for nobody's patience.
+            self.away_since = Instant::now() + retry_in;
+        }
     }
 
     pub(super) async fn take_rooms(&mut self, rooms: Vec<RoomState>) -> Result<(), CommandError> {
@@ -191,7 +207,7 @@ impl Session {
             && self.console.is_terminal()
             && self.typing_told.is_due(&typing.user_id, Instant::now())
         {
-            let name = self.names.user(&typing.user_id).await?;
+            let name = self.names.author(&typing.user_id).await?.marked();
             self.console.note(&format!("{name} is typing …")).await;
         }
         Ok(())
@@ -199,7 +215,7 @@ impl Session {
 
     pub(super) async fn event(&mut self, event: &Event) -> Result<(), CommandError> {
         let Some(head) = event.head.clone() else { return Ok(()) };
-        let author = self.names.user(&head.actor_id).await?;
+        let author = self.names.author(&head.actor_id).await?;
         let telling = tell(&mut self.names, event).await?;
         self.learn(&head, &author, &telling, event);
         if self.console.is_json() {
@@ -252,8 +268,8 @@ impl Session {
     }
 
     /// Keeps what later commands and lines may name.
-    pub(super) fn learn(&mut self, head: &EventHead, author: &str, telling: &Telling, event: &Event) {
-        self.offer_user(author);
+    pub(super) fn learn(&mut self, head: &EventHead, author: &Author, telling: &Telling, event: &Event) {
+        self.offer_user(&author.name);
         let mine = head.actor_id == self.names.me();
         if self.untold.get(&head.room_id).is_some_and(|untold| *untold <= head.seq) {
             self.untold.remove(&head.room_id);
@@ -266,8 +282,9 @@ impl Session {
             Telling::Message { text, .. } => {
                 view.remember(Said {
                     seq: head.seq,
-                    author: author.to_owned(),
+                    author: author.marked(),
                     text: text.clone(),
+                    mine,
                 });
                 if mine {
                     view.my_last = Some(head.seq.max(view.my_last.unwrap_or_default()));
@@ -276,8 +293,9 @@ impl Session {
             Telling::Edit { target, text } => {
                 view.remember(Said {
                     seq: *target,
-                    author: author.to_owned(),
+                    author: author.marked(),
                     text: text.clone(),
+                    mine,
                 });
             }
             Telling::Notice(_) | Telling::Nothing => {}
@@ -294,7 +312,7 @@ impl Session {
             .map_or_else(|| room_id.to_owned(), |view| view.label.clone())
     }
 
-    pub(super) fn quoted(&self, room_id: &str, seq: i64) -> Option<String> {
+    pub(in crate::commands::chat) fn quoted(&self, room_id: &str, seq: i64) -> Option<String> {
         if seq == 0 {
             return None;
         }
@@ -325,7 +343,7 @@ impl Session {
             })
             .await?;
         for user in first.users {
-            self.names.learn(&user.id, &user.name);
+            self.names.learn(&user);
             self.offer_user(&user.name);
             if user.online {
                 self.online.insert(user.id);
@@ -340,15 +358,5 @@ fn mentions(event: &Event) -> &[String] {
         Some(Content::MessagePosted(message)) => &message.mentioned_user_ids,
         Some(Content::MessageEdited(edit)) => &edit.mentioned_user_ids,
         _ => &[],
-    }
-}
-
-fn ended(reason: EndReason, error: &Error) -> String {
-    match reason {
-        EndReason::LoggedOut => "you have logged out".to_owned(),
-        EndReason::Revoked => "this session was ended from another one".to_owned(),
-        EndReason::PasswordChanged => "the password was changed from another session, which ended this one".to_owned(),
-        EndReason::Expired => "this session has expired".to_owned(),
-        _ => format!("the chat is over: {}", error.message),
     }
 }

@@ -1,22 +1,27 @@
 //! `--show-rpc`: each call as a grpcurl line, so that the tool documents the API.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
-use greffe::ServerAddress;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::Value;
 
+use super::shell::quoted;
+use crate::ServerAddress;
+
 /// Fields whose values are never shown.
-const SECRETS: [&str; 4] = ["password", "currentPassword", "newPassword", "invitation"];
+const SECRETS: [&str; 5] = ["password", "currentPassword", "newPassword", "invitation", "code"];
 /// Methods that need no login.
-const OPEN: [&str; 3] = [
+const OPEN: [&str; 5] = [
     "/greffe.v1.ServerService/GetServerInfo",
     "/greffe.v1.AuthService/Register",
     "/greffe.v1.AuthService/LogIn",
+    "/greffe.v1.AuthService/ResetPassword",
+    "/greffe.admin.v1.AdminAuthService/LogIn",
 ];
 
-/// The command line that makes the call at `path` with this encoded request.
-pub(crate) fn line(address: &ServerAddress, path: &str, request: &[u8]) -> String {
+/// The command line that makes the call at `path` with this encoded request, over TCP.
+pub fn line(address: &ServerAddress, path: &str, request: &[u8]) -> String {
     let mut words = vec!["grpcurl".to_owned()];
     if !address.is_tls() {
         words.push("-plaintext".to_owned());
@@ -24,9 +29,19 @@ pub(crate) fn line(address: &ServerAddress, path: &str, request: &[u8]) -> Strin
     if !OPEN.contains(&path) {
         words.push("-H \"authorization: Bearer $TOKEN\"".to_owned());
     }
+    finish(words, &address.authority(), path, request)
+}
+
+/// The same over a socket of this machine, where nobody logs in.
+pub fn line_over_socket(socket: &Path, path: &str, request: &[u8]) -> String {
+    let words = ["grpcurl", "-plaintext", "-unix"].map(str::to_owned).into();
+    finish(words, &quoted(&socket.to_string_lossy()), path, request)
+}
+
+fn finish(mut words: Vec<String>, place: &str, path: &str, request: &[u8]) -> String {
     let data = json(path, request).unwrap_or_else(|| "{}".to_owned());
     words.push(format!("-d {}", quoted(&data)));
-    words.push(address.authority());
+    words.push(place.to_owned());
     words.push(path.trim_start_matches('/').to_owned());
     words.join(" ")
 }
@@ -53,21 +68,16 @@ fn pool() -> Option<&'static DescriptorPool> {
         .as_ref()
 }
 
-/// One word of a shell, whatever is in it.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 #[cfg(test)]
 mod tests {
-    use greffe::Method;
-    use greffe::api::{LogInRequest, SendMessageRequest};
     use prost::Message as _;
 
     use super::*;
+    use crate::Method;
+    use crate::api::{LogInRequest, SendMessageRequest};
 
     #[test]
-    fn a_call_is_a_line_that_a_shell_can_run() -> Result<(), greffe::Error> {
+    fn a_call_is_a_line_that_a_shell_can_run() -> Result<(), crate::Error> {
         let request = SendMessageRequest {
             request_id: "r".into(),
             room_id: "g".into(),
@@ -88,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_shown() -> Result<(), greffe::Error> {
+    fn secrets_are_not_shown() -> Result<(), crate::Error> {
         let request = LogInRequest {
             user_name: "a".into(),
             password: "hunter2".into(),
@@ -100,5 +110,18 @@ mod tests {
             "{line}"
         );
         Ok(())
+    }
+
+    #[test]
+    fn over_a_socket_there_is_no_token() {
+        let line = line_over_socket(
+            Path::new("/my data/admin.sock"),
+            "/greffe.v1.ServerService/GetServerInfo",
+            &[],
+        );
+        assert_eq!(
+            line,
+            "grpcurl -plaintext -unix -d '{}' '/my data/admin.sock' greffe.v1.ServerService/GetServerInfo"
+        );
     }
 }

@@ -6,7 +6,7 @@ use prost_types::Timestamp as Wire;
 use serde_json::Value;
 
 /// A time from the server. Times that no calendar has are taken as its nearest end.
-pub(crate) fn instant(time: Option<&Wire>) -> Option<Timestamp> {
+pub fn instant(time: Option<&Wire>) -> Option<Timestamp> {
     let time = time?;
     Some(Timestamp::new(time.seconds, time.nanos).unwrap_or(if time.seconds < 0 {
         Timestamp::MIN
@@ -16,24 +16,24 @@ pub(crate) fn instant(time: Option<&Wire>) -> Option<Timestamp> {
 }
 
 /// RFC 3339 in UTC with microseconds, such as `2026-11-22T18:10:33.000000Z`, or null.
-pub(crate) fn json(time: Option<&Wire>) -> Value {
+pub fn json(time: Option<&Wire>) -> Value {
     instant(time).map_or(Value::Null, |time| {
         Value::String(time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
     })
 }
 
 /// The time where the user is.
-pub(crate) fn local(time: Option<&Wire>) -> Option<Zoned> {
+pub fn local(time: Option<&Wire>) -> Option<Zoned> {
     instant(time).map(|time| time.to_zoned(TimeZone::system()))
 }
 
 /// Day and time where the user is, such as `2026-11-22 19:10:33`; `-` if there is none.
-pub(crate) fn day_and_time(time: Option<&Wire>) -> String {
+pub fn day_and_time(time: Option<&Wire>) -> String {
     local(time).map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 /// The time of day where the user is, such as `19:10`; `--:--` if there is none.
-pub(crate) fn time_of_day(time: Option<&Wire>) -> String {
+pub fn time_of_day(time: Option<&Wire>) -> String {
     local(time).map_or_else(|| "--:--".to_owned(), |time| time.strftime("%H:%M").to_string())
 }
 

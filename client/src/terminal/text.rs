@@ -6,19 +6,19 @@
 use std::fmt::Write as _;
 
 /// Returns `text` on one line: also line breaks are written out.
-pub(crate) fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     escape(text.chars())
 }
 
 /// Returns the lines of `text`, each safe to show. Line breaks are `\n` and `\r\n`.
-pub(crate) fn visible_lines(text: &str) -> Vec<String> {
+pub fn visible_lines(text: &str) -> Vec<String> {
     text.split('\n')
         .map(|line| visible(line.strip_suffix('\r').unwrap_or(line)))
         .collect()
 }
 
 /// Returns the beginning of `text` on one line, with `…` if it is longer than `limit` characters.
-pub(crate) fn excerpt(text: &str, limit: usize) -> String {
+pub fn excerpt(text: &str, limit: usize) -> String {
     let mut chars = text.chars();
     let mut short = escape(chars.by_ref().take(limit));
     if chars.next().is_some() {
@@ -28,7 +28,7 @@ pub(crate) fn excerpt(text: &str, limit: usize) -> String {
 }
 
 /// Returns a JSON text in which the characters that [`visible`] writes out are `\\u` escapes: the same value, safe to show.
-pub(crate) fn visible_json(json: &str) -> String {
+pub fn visible_json(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {
         // JSON has such characters only within strings, where an escape may stand.

@@ -2,16 +2,16 @@
 
 use std::io::{self, Read as _};
 
-use crate::error::CommandError;
+use super::error::CommandError;
 
 /// The most that is read from standard input, in bytes.
 const LONGEST_INPUT: u64 = 8192;
 
 /// Asks for a new password a second time.
-pub(crate) const AGAIN: &str = "The same again: ";
+pub const AGAIN: &str = "The same again: ";
 
 /// Asks on the terminal.
-pub(crate) fn ask(prompt: &str) -> Result<String, CommandError> {
+pub fn ask(prompt: &str) -> Result<String, CommandError> {
     rpassword::prompt_password(prompt).map_err(|error| CommandError::Unreadable {
         what: "the password".to_owned(),
         why: format!("{error}; without a terminal, give it on standard input with --password-stdin"),
@@ -19,7 +19,7 @@ pub(crate) fn ask(prompt: &str) -> Result<String, CommandError> {
 }
 
 /// Asks twice on the terminal, for a password that is new.
-pub(crate) fn ask_new(prompt: &str) -> Result<String, CommandError> {
+pub fn ask_new(prompt: &str) -> Result<String, CommandError> {
     let password = ask(prompt)?;
     if ask(AGAIN)? == password {
         Ok(password)
@@ -31,7 +31,7 @@ pub(crate) fn ask_new(prompt: &str) -> Result<String, CommandError> {
 }
 
 /// Reads `count` passwords from standard input, one a line.
-pub(crate) fn from_stdin(count: usize) -> Result<Vec<String>, CommandError> {
+pub fn from_stdin(count: usize) -> Result<Vec<String>, CommandError> {
     let unreadable = |why: String| CommandError::Unreadable {
         what: "the password on standard input".to_owned(),
         why,
@@ -46,7 +46,7 @@ pub(crate) fn from_stdin(count: usize) -> Result<Vec<String>, CommandError> {
     if lines.len() < count || lines.iter().any(String::is_empty) {
         return Err(unreadable(match count {
             1 => "there is none".to_owned(),
-            count => format!("{count} lines are needed, the current password and the new one"),
+            count => format!("{count} lines are needed, with one secret each"),
         }));
     }
     Ok(lines)

@@ -2,21 +2,27 @@
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin, stdin};
 
-use crate::error::CommandError;
+use super::error::CommandError;
 
 /// The longest line or message that is read, in bytes. Servers accept much less.
 const LONGEST: u64 = 1024 * 1024;
 
 /// The lines of standard input, each as soon as it is there.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub struct Lines {
     input: BufReader<Stdin>,
     number: u64,
 }
 
+impl Default for Lines {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Lines {
     /// Begins with the first line.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             input: BufReader::new(stdin()),
             number: 0,
@@ -24,12 +30,12 @@ impl Lines {
     }
 
     /// The number of the line that was read last, from 1.
-    pub(crate) fn number(&self) -> u64 {
+    pub fn number(&self) -> u64 {
         self.number
     }
 
     /// Waits for the next line, without its end; `None` at the end of the input.
-    pub(crate) async fn next(&mut self) -> Result<Option<String>, CommandError> {
+    pub async fn next(&mut self) -> Result<Option<String>, CommandError> {
         let mut line = Vec::new();
         let read = (&mut self.input).take(LONGEST + 1).read_until(b'\n', &mut line).await;
         self.number += 1;
@@ -61,7 +67,7 @@ impl Lines {
 }
 
 /// All of standard input as one text, without the line break at its end.
-pub(crate) async fn whole() -> Result<String, CommandError> {
+pub async fn whole() -> Result<String, CommandError> {
     let what = || "standard input".to_owned();
     let mut bytes = Vec::new();
     let read = stdin().take(LONGEST + 1).read_to_end(&mut bytes).await;

@@ -7,37 +7,40 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
-use crate::error::{CommandError, Exit};
-use crate::text::{visible, visible_json, visible_lines};
+use super::error::{CommandError, Exit, Hints};
+use super::text::{visible, visible_json, visible_lines};
 
 /// How the program speaks.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ui {
+pub struct Ui {
     json: bool,
     color: bool,
+    hints: Hints,
 }
 
 impl Ui {
     /// Speaks JSON, one object a line, if `json`; in colour only to terminals, and unless `no_color` or `NO_COLOR` says otherwise.
-    pub(crate) fn new(json: bool, no_color: bool) -> Self {
+    /// `hints` says what to do after errors that do not say so themselves.
+    pub fn new(json: bool, no_color: bool, hints: Hints) -> Self {
         Self {
             json,
             color: !no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            hints,
         }
     }
 
     /// Whether data is to be JSON.
-    pub(crate) fn is_json(self) -> bool {
+    pub fn is_json(self) -> bool {
         self.json
     }
 
     /// Whether stdout shows colours.
-    pub(crate) fn has_color(self) -> bool {
+    pub fn has_color(self) -> bool {
         self.color && io::stdout().is_terminal() && AutoStream::choice(&io::stdout()) != ColorChoice::Never
     }
 
     /// Prints a line of data.
-    pub(crate) fn line(self, line: &str) -> Result<(), CommandError> {
+    pub fn line(self, line: &str) -> Result<(), CommandError> {
         let choice = if self.has_color() {
             ColorChoice::Always
         } else {
@@ -48,21 +51,19 @@ impl Ui {
     }
 
     /// Prints an object of data.
-    #[expect(clippy::unused_self, reason = "whoever prints has a `Ui`")]
-    pub(crate) fn object(self, object: &Value) -> Result<(), CommandError> {
+    pub fn object(self, object: &Value) -> Result<(), CommandError> {
         let mut out = io::stdout().lock();
         written(writeln!(out, "{}", visible_json(&object.to_string())).and_then(|()| out.flush()))
     }
 
     /// Prints bytes of data as they are.
-    #[expect(clippy::unused_self, reason = "whoever prints has a `Ui`")]
-    pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), CommandError> {
+    pub fn bytes(self, bytes: &[u8]) -> Result<(), CommandError> {
         let mut out = io::stdout().lock();
         written(out.write_all(bytes).and_then(|()| out.flush()))
     }
 
     /// Prints a table; everything in it is made safe. Nothing if it has no rows.
-    pub(crate) fn table(self, header: &[&str], rows: Vec<Vec<String>>) -> Result<(), CommandError> {
+    pub fn table(self, header: &[&str], rows: Vec<Vec<String>>) -> Result<(), CommandError> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -81,37 +82,41 @@ impl Ui {
     }
 
     /// Says something that is not data.
-    pub(crate) fn note(self, text: &str) {
+    pub fn note(self, text: &str) {
         for line in visible_lines(text) {
             self.to_stderr(&line, Style::new());
         }
     }
 
     /// Warns.
-    pub(crate) fn warn(self, text: &str) {
+    pub fn warn(self, text: &str) {
         for line in visible_lines(&format!("warning: {text}")) {
             self.to_stderr(&line, AnsiColor::Yellow.on_default());
         }
     }
 
     /// Says why the command failed and what to do; returns how the process ends.
-    pub(crate) fn fail(self, error: &CommandError) -> Exit {
+    pub fn fail(self, error: &CommandError) -> Exit {
         let exit = error.exit();
         if exit == Exit::Done {
             return exit;
         }
+        let hint = match error {
+            CommandError::Hinted { hint, .. } => Some(hint.clone()),
+            error => (self.hints)(error),
+        };
         if self.json {
             let (code, reason) = error.names();
             let object = json!({"error": {
-                "code": code, "reason": reason, "message": error.to_string(), "hint": error.hint(),
+                "code": code, "reason": reason, "message": error.to_string(), "hint": hint,
             }});
             self.to_stderr(&visible_json(&object.to_string()), Style::new());
         } else {
             for line in visible_lines(&format!("error: {error}")) {
                 self.to_stderr(&line, AnsiColor::Red.on_default());
             }
-            if let Some(hint) = error.hint() {
-                self.to_stderr(&format!("hint: {hint}"), Style::new());
+            if let Some(hint) = hint {
+                self.to_stderr(&format!("hint: {}", visible(&hint)), Style::new());
             }
         }
         exit
@@ -131,7 +136,7 @@ impl Ui {
 }
 
 /// A closed pipe is not a failure; a full disk is.
-pub(crate) fn written(result: io::Result<()>) -> Result<(), CommandError> {
+pub fn written(result: io::Result<()>) -> Result<(), CommandError> {
     result.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => CommandError::ClosedPipe,
         _ => CommandError::Failed(format!("the output cannot be written: {error}")),

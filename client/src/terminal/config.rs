@@ -4,9 +4,10 @@
 //! <config dir>/                       0700; GREFFE_CONFIG_DIR, or `greffe` in the user's configuration directory
 //!   current                           the server and the user of the last login
 //!   known_servers                     HOST:PORT and fingerprint of TLS servers
-//!   history                           lines typed in `greffe chat`
+//!   history, operator-history         lines typed in `greffe chat`, and at the operator's prompt
 //!   accounts/<server>/<user>          a token, 0600
 //!   accounts/<server>/.current        the user of the last login there
+//!   operators/, current-operator      the same for logins at operators' ports
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -14,25 +15,55 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
-use greffe::ServerAddress;
 
-use crate::error::CommandError;
+use super::error::CommandError;
+use crate::ServerAddress;
 
 /// The longest token file that is read, in bytes.
 const LONGEST_TOKEN: u64 = 4096;
 
 /// The configuration directory.
 #[derive(Clone, Debug)]
-pub(crate) struct Config {
+pub struct Config {
     directory: PathBuf,
+    files: &'static Files,
 }
 
+/// What is kept apart for members and for operators, who may be the same person with the same name.
+#[derive(Debug)]
+struct Files {
+    accounts: &'static str,
+    current: &'static str,
+    history: &'static str,
+}
+
+const MEMBERS: Files = Files {
+    accounts: "accounts",
+    current: "current",
+    history: "history",
+};
+const OPERATORS: Files = Files {
+    accounts: "operators",
+    current: "current-operator",
+    history: "operator-history",
+};
+
 impl Config {
-    /// Finds the directory; nothing is created yet.
-    pub(crate) fn locate() -> Result<Self, CommandError> {
+    /// Finds the directory, for what a member keeps; nothing is created yet.
+    pub fn locate() -> Result<Self, CommandError> {
+        Self::with(&MEMBERS)
+    }
+
+    /// Finds the directory, for what an operator keeps; nothing is created yet.
+    pub fn locate_for_operators() -> Result<Self, CommandError> {
+        Self::with(&OPERATORS)
+    }
+
+    fn with(files: &'static Files) -> Result<Self, CommandError> {
         if let Some(directory) = std::env::var_os("GREFFE_CONFIG_DIR").filter(|value| !value.is_empty()) {
             return Ok(Self {
                 directory: directory.into(),
+                files,
             });
         }
         let base = etcetera::choose_base_strategy().map_err(|error| {
@@ -42,34 +73,36 @@ impl Config {
         })?;
         Ok(Self {
             directory: base.config_dir().join("greffe"),
+            files,
         })
     }
 
     /// The file with the certificates of known servers.
-    pub(crate) fn known_servers(&self) -> PathBuf {
+    pub fn known_servers(&self) -> PathBuf {
         self.directory.join("known_servers")
     }
 
-    /// The file with the lines typed in a chat. Its directory exists afterwards.
-    pub(crate) fn history(&self) -> Result<PathBuf, CommandError> {
+    /// The file with the lines typed at the prompt. Its directory exists afterwards.
+    pub fn history(&self) -> Result<PathBuf, CommandError> {
         make_private_directory(&self.directory)?;
-        Ok(self.directory.join("history"))
+        Ok(self.directory.join(self.files.history))
     }
 
     /// The server of the last login.
-    pub(crate) fn last_server(&self) -> Result<Option<String>, CommandError> {
-        Ok(read(&self.directory.join("current"))?.and_then(|text| Some(text.split_whitespace().next()?.to_owned())))
+    pub fn last_server(&self) -> Result<Option<String>, CommandError> {
+        Ok(read(&self.directory.join(self.files.current))?
+            .and_then(|text| Some(text.split_whitespace().next()?.to_owned())))
     }
 
     /// The user of the last login to a server.
-    pub(crate) fn last_user(&self, server: &ServerAddress) -> Result<Option<String>, CommandError> {
+    pub fn last_user(&self, server: &ServerAddress) -> Result<Option<String>, CommandError> {
         Ok(read(&self.accounts(server).join(".current"))?
             .map(|text| text.trim().to_owned())
             .filter(|name| is_file_name(name)))
     }
 
     /// The token of a login.
-    pub(crate) fn token(&self, server: &ServerAddress, user: &str) -> Result<Option<String>, CommandError> {
+    pub fn token(&self, server: &ServerAddress, user: &str) -> Result<Option<String>, CommandError> {
         if !is_file_name(user) {
             return Ok(None);
         }
@@ -79,7 +112,7 @@ impl Config {
     }
 
     /// Keeps a login, and makes it the one that is meant when none is named.
-    pub(crate) fn save_login(&self, server: &ServerAddress, user: &str, token: &str) -> Result<(), CommandError> {
+    pub fn save_login(&self, server: &ServerAddress, user: &str, token: &str) -> Result<(), CommandError> {
         if !is_file_name(user) {
             return Err(CommandError::Failed(format!(
                 "the server gave the user name {user:?}, which is none; do not trust it"
@@ -87,15 +120,15 @@ impl Config {
         }
         let accounts = self.accounts(server);
         make_private_directory(&self.directory)?;
-        make_private_directory(&self.directory.join("accounts"))?;
+        make_private_directory(&self.directory.join(self.files.accounts))?;
         make_private_directory(&accounts)?;
         write_private(&accounts.join(user), token)?;
         write_private(&accounts.join(".current"), user)?;
-        write_private(&self.directory.join("current"), &format!("{server} {user}"))
+        write_private(&self.directory.join(self.files.current), &format!("{server} {user}"))
     }
 
     /// Forgets a login.
-    pub(crate) fn forget_login(&self, server: &ServerAddress, user: &str) -> Result<(), CommandError> {
+    pub fn forget_login(&self, server: &ServerAddress, user: &str) -> Result<(), CommandError> {
         if !is_file_name(user) {
             return Ok(());
         }
@@ -120,12 +153,12 @@ impl Config {
                 }
             })
             .collect();
-        self.directory.join("accounts").join(name)
+        self.directory.join(self.files.accounts).join(name)
     }
 }
 
 /// Reads a token from a file that the user named.
-pub(crate) fn read_token_file(path: &Path) -> Result<String, CommandError> {
+pub fn read_token_file(path: &Path) -> Result<String, CommandError> {
     let unreadable = |why: String| CommandError::Unreadable {
         what: format!("the token file {}", path.display()),
         why,
@@ -217,6 +250,7 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let config = Config {
             directory: directory.path().join("deep").join("greffe"),
+            files: &MEMBERS,
         };
         let (one, two): (ServerAddress, ServerAddress) = ("http://127.0.0.1:1".parse()?, "http://[::1]:1".parse()?);
         config.save_login(&one, "alice", "token-a")?;
@@ -242,6 +276,7 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let config = Config {
             directory: directory.path().to_owned(),
+            files: &MEMBERS,
         };
         let server: ServerAddress = "http://127.0.0.1:1".parse()?;
         for name in ["../../x", "", ".ssh", "a/b", "A"] {

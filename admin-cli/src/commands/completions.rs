@@ -1,0 +1,24 @@
+//! `greffe-admin completions`
+
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+use greffe::terminal::documents;
+use greffe::terminal::error::CommandError;
+
+use crate::cli::Cli;
+use crate::context::Context;
+
+/// Print a completion script for a shell
+///
+/// For bash: greffe-admin completions bash > ~/.local/share/bash-completion/completions/greffe-admin
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Prints the script.
+pub(crate) fn run(args: &CompletionsArgs, context: &Context) -> Result<(), CommandError> {
+    documents::completions(Cli::command(), args.shell, context.ui)
+}

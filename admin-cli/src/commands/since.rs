@@ -1,0 +1,308 @@
+//! `greffe-admin since`
+//!
+//! A restored server knows nothing of what was done after its backup was made. The old server's audit log does: what must be done again is
+//! printed as commands, in the order in which it was done.
+
+use std::time::Duration;
+
+use clap::Args;
+use greffe::admin_api::LogEntry;
+use greffe::api::event_body::Content;
+use greffe::api::{ErrorReason, OperatorActed};
+use greffe::terminal::error::CommandError;
+use greffe::terminal::shell::quoted;
+use greffe::terminal::text::visible;
+use greffe::terminal::time;
+use jiff::Timestamp;
+
+use super::log::entry::who;
+use super::log::pages::{Log, Pages};
+use super::log::{index, parse_moment};
+use crate::context::Context;
+use crate::span;
+
+/// Print what was done since a time, as commands to run again on a restored server
+///
+/// Run it on the old server, and what it prints on the restored one: a shell script of the bans that were made and lifted since its backup,
+/// the accounts made, closed and opened, the roles given, the passwords reset and the invitations taken back, each with who did it, when
+/// and why. What was refused is left out; bans that are over by now are told as comments. Accounts made and passwords reset get new codes.
+#[derive(Debug, Args)]
+pub(crate) struct SinceArgs {
+    /// Since when: 2026-11-22, '2026-11-22 18:30', RFC 3339, or a span back from now such as 2h
+    #[arg(value_name = "TIME", value_parser = parse_moment)]
+    since: Timestamp,
+}
+
+/// What is to be done again.
+#[derive(Debug, PartialEq, Eq)]
+enum Again {
+    /// These words after the program's name.
+    Do(Vec<String>),
+    /// Nothing, for this reason.
+    Nothing(&'static str),
+}
+
+/// Prints the commands.
+pub(crate) async fn run(args: &SinceArgs, context: &Context) -> Result<(), CommandError> {
+    let operator = context.operator().await?;
+    let pages = Pages::new(operator, Log::Audit, String::new(), Some(args.since));
+    let now = Timestamp::now();
+    let (mut last, mut found) = (-1, 0_u64);
+    loop {
+        let (entries, has_more) = pages.after(last).await?;
+        for entry in &entries {
+            last = last.max(index(entry));
+            if let Some(lines) = told(entry, now) {
+                found += 1;
+                lines.iter().try_for_each(|line| context.ui.line(line))?;
+            }
+        }
+        if !has_more || entries.is_empty() {
+            break;
+        }
+    }
+    if found == 0 {
+        context.ui.note("nothing was done since then that would have to be done again");
+    }
+    Ok(())
+}
+
+/// The lines for a row, if it is of an act that matters.
+fn told(entry: &LogEntry, now: Timestamp) -> Option<Vec<String>> {
+    let event = entry.event.as_ref()?;
+    let head = event.head.as_ref()?;
+    let Some(Content::OperatorActed(acted)) = event.body.as_ref()?.content.as_ref() else {
+        return None;
+    };
+    if acted.refused() != ErrorReason::Unspecified {
+        return None;
+    }
+    let at = time::instant(head.time.as_ref()).unwrap_or(now);
+    let again = again(acted, now.duration_since(at).try_into().unwrap_or_default())?;
+    let comment = format!(
+        "# row {} {} by {}: {}",
+        head.index,
+        at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        who(acted.operator.as_ref()),
+        visible(&acted.reason)
+    );
+    let command = match again {
+        Again::Do(words) => {
+            let mut line = "greffe-admin".to_owned();
+            let reason = ["--yes".to_owned(), "--reason".to_owned(), acted.reason.clone()];
+            for word in words.into_iter().chain(reason) {
+                line.push(' ');
+                // What a terminal would obey is written out: a reason loses nothing by that, and nothing else has such characters.
+                line.push_str(&quoted(&visible(&word)));
+            }
+            line
+        }
+        Again::Nothing(why) => format!("# {why}"),
+    };
+    Some(vec![comment, command])
+}
+
+/// What is to be done again for an act of `ago`, if it is of a kind that a restored server has to know.
+fn again(acted: &OperatorActed, ago: Duration) -> Option<Again> {
+    let argument = |name: &str| {
+        let found = acted.arguments.iter().find(|argument| argument.name == name);
+        found.map(|argument| argument.value.clone())
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let with_user = |command: &[&str]| argument("user").map(|user| [words(command), vec![at(&user)]].concat());
+    let service_and_method = acted.method.strip_prefix("greffe.admin.v1.")?;
+    let command = match service_and_method {
+        "BanAdminService/CreateBan" => {
+            let mut command = words(&["ban"]);
+            command.push(argument("network").or_else(|| argument("user").map(|user| at(&user)))?);
+            if let Some(lasts) = argument("duration") {
+                let lasts = Duration::from_secs(lasts.strip_suffix(" s")?.parse().ok()?);
+                let Some(rest) = lasts.checked_sub(ago).filter(|rest| rest.as_secs() > 0) else {
+                    return Some(Again::Nothing("this ban is over"));
+                };
+                command.extend(["--for".to_owned(), span::show(rest)]);
+            }
+            Some(command)
+        }
+        "BanAdminService/LiftBan" => {
+            let target = argument("network")
+                .or_else(|| argument("user").map(|user| at(&user)))
+                .or_else(|| argument("ban_index"))?;
+            Some(vec!["unban".to_owned(), target])
+        }
+        "UserAdminService/DisableUser" => with_user(&["users", "disable"]),
+        "UserAdminService/EnableUser" => with_user(&["users", "enable"]),
+        "UserAdminService/ResetUserPassword" => with_user(&["users", "reset-password"]),
+        "UserAdminService/SetUserRoles" => {
+            let mut command = with_user(&["users", "role"])?;
+            command.extend(roles(&argument("roles")?));
+            Some(command)
+        }
+        "UserAdminService/CreateUser" => {
+            let mut command = words(&["users", "create"]);
+            command.push(argument("user_name")?);
+            for role in argument("roles").map(|text| roles(&text)).unwrap_or_default() {
+                if role != "none" {
+                    command.extend(["--role".to_owned(), role]);
+                }
+            }
+            Some(command)
+        }
+        "UserAdminService/RevokeInvitation" => {
+            Some([words(&["invitations", "revoke"]), vec![argument("invitation_index")?]].concat())
+        }
+        _ => None,
+    };
+    command.map(Again::Do)
+}
+
+/// A user as an argument that can be nothing else, also if the name is an address or a number.
+fn at(user: &str) -> String {
+    format!("@{user}")
+}
+
+fn roles(text: &str) -> Vec<String> {
+    text.split(',').map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use greffe::api::{ActArgument, Event, EventBody, EventHead, OperatorIdentity};
+    use greffe::terminal::shell::split;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(method: &str, reason: &str, arguments: &[(&str, &str)], refused: ErrorReason) -> LogEntry {
+        let acted = OperatorActed {
+            operator: Some(OperatorIdentity {
+                os_user: "root".into(),
+                ..OperatorIdentity::default()
+            }),
+            method: format!("greffe.admin.v1.{method}"),
+            reason: reason.into(),
+            arguments: arguments
+                .iter()
+                .map(|(name, value)| ActArgument {
+                    name: (*name).into(),
+                    value: (*value).into(),
+                })
+                .collect(),
+            refused: refused.into(),
+            refusal: String::new(),
+        };
+        LogEntry {
+            event: Some(Event {
+                head: Some(EventHead {
+                    index: 7,
+                    time: Some(prost_types::Timestamp {
+                        seconds: 1_800_000_000,
+                        nanos: 0,
+                    }),
+                    ..EventHead::default()
+                }),
+                body: Some(EventBody {
+                    content: Some(Content::OperatorActed(acted)),
+                    ..EventBody::default()
+                }),
+                ..Event::default()
+            }),
+            ..LogEntry::default()
+        }
+    }
+
+    fn command(method: &str, arguments: &[(&str, &str)]) -> Option<String> {
+        let now = Timestamp::from_second(1_800_000_060).expect("a time");
+        told(&entry(method, "it's so", arguments, ErrorReason::Unspecified), now).map(|mut lines| {
+            assert_eq!(
+                lines[0],
+                "# row 7 2027-01-15T08:00:00Z by root (on the server's machine): it's so"
+            );
+            lines.remove(1)
+        })
+    }
+
+    #[test]
+    fn what_was_done_is_a_command() {
+        let tail = " --yes --reason 'it'\\''s so'";
+        for (method, arguments, expected) in [
+            (
+                "BanAdminService/CreateBan",
+                &[("user", "bob"), ("duration", "120 s")][..],
+                "ban @bob --for 1m",
+            ),
+            (
+                "BanAdminService/CreateBan",
+                &[("network", "10.0.0.0/8")],
+                "ban 10.0.0.0/8",
+            ),
+            (
+                "BanAdminService/LiftBan",
+                &[("ban_index", "5"), ("user", "bob")],
+                "unban @bob",
+            ),
+            ("BanAdminService/LiftBan", &[("ban_index", "5")], "unban 5"),
+            ("UserAdminService/DisableUser", &[("user", "bob")], "users disable @bob"),
+            (
+                "UserAdminService/SetUserRoles",
+                &[("user", "bob"), ("roles", "operator,investigator")],
+                "users role @bob operator investigator",
+            ),
+            (
+                "UserAdminService/SetUserRoles",
+                &[("user", "bob"), ("roles", "none")],
+                "users role @bob none",
+            ),
+            (
+                "UserAdminService/CreateUser",
+                &[("user_name", "eve"), ("roles", "operator")],
+                "users create eve --role operator",
+            ),
+            (
+                "UserAdminService/CreateUser",
+                &[("user_name", "eve"), ("roles", "none")],
+                "users create eve",
+            ),
+            (
+                "UserAdminService/RevokeInvitation",
+                &[("invitation_index", "9")],
+                "invitations revoke 9",
+            ),
+        ] {
+            assert_eq!(
+                command(method, arguments),
+                Some(format!("greffe-admin {expected}{tail}")),
+                "{method}"
+            );
+        }
+        assert_eq!(
+            command("BanAdminService/CreateBan", &[("user", "bob"), ("duration", "60 s")]).as_deref(),
+            Some("# this ban is over")
+        );
+        assert_eq!(command("SessionAdminService/KickUser", &[("user", "bob")]), None);
+    }
+
+    #[test]
+    fn what_was_refused_is_left_out() {
+        let refused = entry(
+            "UserAdminService/DisableUser",
+            "x",
+            &[("user", "bob")],
+            ErrorReason::LastOperator,
+        );
+        assert_eq!(told(&refused, Timestamp::UNIX_EPOCH), None);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_was_typed_becomes_another_command(reason in any::<String>(), user in any::<String>()) {
+            let entry = entry("UserAdminService/DisableUser", &reason, &[("user", &user)], ErrorReason::Unspecified);
+            let lines = told(&entry, Timestamp::UNIX_EPOCH).unwrap_or_default();
+            prop_assert!(lines.iter().all(|line| !line.contains('\n')));
+            let words = split(&lines[1]).unwrap_or_default();
+            prop_assert_eq!(words.len(), 7);
+            prop_assert_eq!(&words[3], &visible(&format!("@{user}")));
+            prop_assert_eq!(&words[6], &visible(&reason));
+        }
+    }
+}

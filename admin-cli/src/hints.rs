@@ -1,0 +1,59 @@
+//! What to do after an error, where the error does not say so itself.
+
+use greffe::api::ErrorReason;
+use greffe::terminal::error::CommandError;
+use greffe::{Error, reason};
+
+/// What to do next.
+pub(crate) fn hint(error: &CommandError) -> Option<String> {
+    match error {
+        CommandError::Server(error) => server_hint(error).map(str::to_owned),
+        CommandError::NotLoggedIn { .. } => Some("log in with `greffe-admin --server URL login USER`".to_owned()),
+        CommandError::Config { .. } => Some("set GREFFE_CONFIG_DIR to a directory that you can write".to_owned()),
+        _ => None,
+    }
+}
+
+fn server_hint(error: &Error) -> Option<&'static str> {
+    let known = |reason| error.is(reason);
+    if error.reason == reason::UNREACHABLE {
+        Some(
+            "is the server running? Name its data directory with --data-dir DIR or GREFFE_DATA_DIR, its socket with --socket PATH, \
+              or another machine with --server URL",
+        )
+    } else if error.reason == reason::SOCKET_FORBIDDEN {
+        Some(
+            "only the user whom the server runs as may open it: use `sudo -u THAT_USER greffe-admin …`, or log in over TLS with --server URL",
+        )
+    } else if known(ErrorReason::NotLoggedIn) || known(ErrorReason::SessionEnded) {
+        Some(
+            "log in again with `greffe-admin --server URL login USER`; operators' sessions end after 30 minutes without use",
+        )
+    } else if known(ErrorReason::ServerRoleRequired) {
+        Some("an operator at the server's machine gives the role: `greffe-admin users role USER operator`")
+    } else if known(ErrorReason::WrongCredentials) {
+        Some("check the user name and the password")
+    } else if known(ErrorReason::UnknownMethod) {
+        Some("is this the operators' port, and a server of this version?")
+    } else if known(ErrorReason::UserNotFound) {
+        Some("list the users with `greffe-admin users`")
+    } else if known(ErrorReason::SessionNotFound) {
+        Some("list the sessions with `greffe-admin sessions`")
+    } else if known(ErrorReason::RoomNotFound) {
+        Some("list the rooms with `greffe-admin rooms`; private and direct rooms go by their id")
+    } else if known(ErrorReason::BanNotFound) {
+        Some("list the bans with `greffe-admin bans`")
+    } else if known(ErrorReason::ReportNotFound) {
+        Some("list the open reports with `greffe-admin reports`")
+    } else if known(ErrorReason::InvitationNotFound) {
+        Some("list the invitations with `greffe-admin invitations`")
+    } else if known(ErrorReason::LastOperator) {
+        Some("give somebody else the role first: `greffe-admin users role USER operator`")
+    } else if known(ErrorReason::UserNameTaken) {
+        Some("choose another name: a name is never given twice")
+    } else if known(ErrorReason::OutcomeUnknown) {
+        Some("look with `greffe-admin log audit` whether it was done before you do it again")
+    } else {
+        None
+    }
+}
