@@ -72,8 +72,8 @@ pub enum Error {
     #[error("an operator has kicked you: {words}")]
     Kicked { words: String },
     /// The account was closed.
-    #[error("the operator has closed this account")]
-    AccountDisabled,
+    #[error("the operator has closed this account: {reason}")]
+    AccountDisabled { reason: String },
     /// The one-time code is wrong, used or too old.
     #[error("the code is wrong, used up or too old; ask the operator for another")]
     InvalidResetCode,
@@ -287,7 +287,7 @@ impl Error {
             Self::Internal => Reason::Internal,
             Self::Banned(_) => Reason::Banned,
             Self::Kicked { .. } => Reason::Kicked,
-            Self::AccountDisabled => Reason::AccountDisabled,
+            Self::AccountDisabled { .. } => Reason::AccountDisabled,
             Self::InvalidResetCode => Reason::InvalidResetCode,
             Self::ServerRoleRequired { .. } => Reason::ServerRoleRequired,
             Self::BanNotFound => Reason::BanNotFound,

@@ -117,6 +117,8 @@ pub struct Standing {
     invitations: BTreeMap<i64, Invitation>,
     invitation_codes: HashMap<CodeHash, i64>,
     resets: HashMap<UserId, Reset>,
+    /// Accounts that are closed, with the rows that closed them, and why.
+    disabled: HashMap<UserId, (i64, String)>,
     reports: BTreeMap<i64, Report>,
     reported: HashMap<UserId, BTreeMap<(RoomId, i64), i64>>,
 }
@@ -195,6 +197,11 @@ impl Standing {
         self.resets.contains_key(&user)
     }
 
+    /// Why an account was closed; nothing if it was not.
+    pub fn why_disabled(&self, user: UserId) -> &str {
+        self.disabled.get(&user).map_or("", |(_, reason)| reason)
+    }
+
     /// Open reports, oldest first.
     pub fn reports(&self) -> impl Iterator<Item = &Report> {
         self.reports.values()
@@ -218,6 +225,7 @@ impl Standing {
         rows.extend(self.alerts.iter().map(|alert| alert.index));
         rows.extend(self.bans.keys().chain(self.invitations.keys()).chain(self.reports.keys()));
         rows.extend(self.resets.values().map(|reset| reset.index));
+        rows.extend(self.disabled.values().map(|(index, _)| *index));
         rows.sort_unstable();
         rows
     }
@@ -272,6 +280,14 @@ impl Standing {
             }
             (Content::PasswordChanged(_), Subject::User(user)) => {
                 changes.extend(self.resets.remove(&user).map(|reset| Change::Falls(reset.index)));
+            }
+            (Content::UserDisabled(disabled), Subject::User(user)) => {
+                let before = self.disabled.insert(user, (index, disabled.reason.clone()));
+                changes.extend(before.map(|(index, _)| Change::Falls(index)));
+                changes.push(Change::Stands(index));
+            }
+            (Content::UserEnabled(_), Subject::User(user)) => {
+                changes.extend(self.disabled.remove(&user).map(|(index, _)| Change::Falls(index)));
             }
             (Content::MessageReported(_), Subject::Room(room)) => self.open_report(entry, room, &mut changes),
             (Content::ReportResolved(resolved), _) => self.close_report(resolved.report_index, &mut changes),

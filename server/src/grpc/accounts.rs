@@ -202,7 +202,7 @@ impl App {
                 Ok((user, session_id, began, secret))
             }
             // Who has the password and may not come in is told why, and that they tried is noted.
-            Err(error @ (Error::Banned(_) | Error::AccountDisabled | Error::ServerRoleRequired { .. })) => {
+            Err(error @ (Error::Banned(_) | Error::AccountDisabled { .. } | Error::ServerRoleRequired { .. })) => {
                 self.note_refused(Some(user), &user_name, from).await?;
                 Err(error)
             }

@@ -507,7 +507,7 @@ impl Live {
                 };
                 (EndReason::Banned, Error::Banned(notice))
             }
-            SessionEndReason::Disabled => (EndReason::Disabled, Error::AccountDisabled),
+            SessionEndReason::Disabled => (EndReason::Disabled, Error::AccountDisabled { reason: words }),
             SessionEndReason::PasswordReset => (EndReason::PasswordReset, Error::SessionEnded),
             SessionEndReason::Revoked | SessionEndReason::RoleLost => (EndReason::Revoked, Error::SessionEnded),
             SessionEndReason::PasswordChanged => (EndReason::PasswordChanged, Error::SessionEnded),

@@ -72,7 +72,7 @@ fn code(error: &Error) -> Code {
         | Error::NotTheAuthor
         | Error::Banned(_)
         | Error::Kicked { .. }
-        | Error::AccountDisabled
+        | Error::AccountDisabled { .. }
         | Error::ServerRoleRequired { .. } => Code::PermissionDenied,
         Error::UserNotFound
         | Error::SessionNotFound

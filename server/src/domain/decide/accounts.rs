@@ -78,7 +78,9 @@ fn is_welcome(context: &Context<'_>, user: UserId, address: IpAddr) -> Result<()
         }));
     }
     match context.state.user(user) {
-        Some(user) if user.disabled => Err(Error::AccountDisabled),
+        Some(user) if user.disabled => Err(Error::AccountDisabled {
+            reason: context.state.standing().why_disabled(user.id).to_owned(),
+        }),
         _ => Ok(()),
     }
 }

@@ -170,7 +170,12 @@ fn effects(context: &Context<'_>, call: &Call, act: &Act) -> Result<Effects, Err
                 return Err(Error::NothingToChange("the account is closed already"));
             }
             another_operator(context, *user)?;
-            let effects = Effects::one(about(*user, Content::UserDisabled(UserDisabled {})));
+            let effects = Effects::one(about(
+                *user,
+                Content::UserDisabled(UserDisabled {
+                    reason: call.reason.clone(),
+                }),
+            ));
             Ok(effects.ending(call, sessions_of(context, *user), SessionEndReason::Disabled))
         }
         Act::Enable { user } => {

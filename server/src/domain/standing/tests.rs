@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use greffe_api::v1::{
     BanLifted, InvitationCreated, InvitationRevoked, MessageReported, NoticeSet, PasswordChanged, PasswordReset,
-    ReportResolved, Restored, UserRegistered,
+    ReportResolved, Restored, UserDisabled, UserEnabled, UserRegistered,
 };
 use proptest::prelude::*;
 
@@ -26,6 +26,8 @@ enum Step {
     Report { user: usize, seq: i64 },
     Resolve { row: i64 },
     Restore,
+    Disable { user: usize },
+    Enable { user: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -45,6 +47,8 @@ fn step() -> impl Strategy<Value = Step> {
         (user, 1..4_i64).prop_map(|(user, seq)| Step::Report { user, seq }),
         row.prop_map(|row| Step::Resolve { row }),
         Just(Step::Restore),
+        (0..3_usize).prop_map(|user| Step::Disable { user }),
+        (0..3_usize).prop_map(|user| Step::Enable { user }),
     ]
 }
 
@@ -119,6 +123,13 @@ fn entry(index: i64, step: &Step, users: &[UserId], room: RoomId) -> Entry {
             };
             (nobody, Content::ReportResolved(resolved))
         }
+        Step::Disable { user } => {
+            let disabled = UserDisabled {
+                reason: index.to_string(),
+            };
+            (Subject::User(users[*user]), Content::UserDisabled(disabled))
+        }
+        Step::Enable { user } => (Subject::User(users[*user]), Content::UserEnabled(UserEnabled {})),
         Step::Restore => (nobody, Content::Restored(Restored::default())),
     };
     let mut draft = Draft::outside_rooms(None, subject, content);

@@ -132,6 +132,7 @@ impl App {
         let valid_for = span("valid_for", valid_for.as_ref(), default * SECOND, 1, most);
         let mut asked = who
             .calls("greffe.admin.v1.ServerAdminService/SendAlert", request_id, reason)
+            .with("text", text.as_str())
             .compare(&text);
         if let Ok(valid_for) = valid_for {
             asked = asked.with("valid_for", span_text(valid_for));
@@ -165,6 +166,7 @@ impl App {
         } = request.into_inner();
         let asked = who
             .calls("greffe.admin.v1.ServerAdminService/SetNotice", request_id, reason)
+            .with("text", text.as_str())
             .compare(&text);
         let act = AlertText::parse("text", text).map(|text| Act::SetNotice { text });
         let acted = self.act(asked, act).await?;
