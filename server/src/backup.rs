@@ -191,6 +191,14 @@ impl From<StoreError> for BackupError {
     }
 }
 
+/// Whether there is a place for a backup at `target`. Blocks.
+///
+/// # Errors
+/// There is something at `target`, or it is no place for a backup.
+pub fn look(data_dir: &Path, target: &Path) -> Result<(), BackupError> {
+    Place::find(data_dir, target).map(|_| ())
+}
+
 /// Makes a backup of the server that runs on `data_dir`, with its database at `database`, in the new directory `target`. Blocks, for as long as it
 /// takes to read, write and check the whole journal; the server goes on meanwhile.
 ///

@@ -92,7 +92,7 @@ async fn run(loaded: Loaded) -> anyhow::Result<()> {
             }
         }
     });
-    let remote = server.admin_addr().map(|address| format!(" admin-grpc={address}"));
+    let remote = server.admin_addr().map(|address| format!(" admin-tls={address}"));
     print(&format!(
         "ready grpc={} admin=unix:{}{}",
         server.local_addr(),

@@ -14,6 +14,8 @@ pub struct Order {
     pub time: Micros,
     /// Why, in the operator's words.
     pub reason: String,
+    /// The row of the alert that tells of it.
+    pub alert: Option<i64>,
 }
 
 /// Whether and when an operator stops the server.
@@ -67,6 +69,7 @@ mod tests {
             at: Instant::now() + Duration::from_secs(seconds),
             time: 0,
             reason: reason.into(),
+            alert: None,
         }
     }
 

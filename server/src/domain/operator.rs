@@ -161,8 +161,12 @@ pub enum BanName {
 pub enum Act {
     /// Only that it is recorded; what follows is no change of the journal.
     Note,
-    /// Tells everyone something.
-    Alert { text: AlertText, valid_for: Micros },
+    /// Tells everyone something, and no longer what the alert of the row `replaces` told.
+    Alert {
+        text: AlertText,
+        valid_for: Micros,
+        replaces: Option<i64>,
+    },
     /// Sets what everyone who comes here is told.
     SetNotice { text: AlertText },
     /// Makes an account whose first password is set with a code.

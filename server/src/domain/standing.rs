@@ -298,6 +298,9 @@ impl Standing {
 
     fn alert(&mut self, entry: &Entry, sent: &AlertSent, changes: &mut Vec<Change>) {
         let Entry { index, time, .. } = *entry;
+        let replaced = self.alerts.iter().position(|alert| alert.index == sent.replaces_index);
+        let replaced = replaced.and_then(|position| self.alerts.remove(position));
+        changes.extend(replaced.map(|alert| Change::Falls(alert.index)));
         self.alerts.push_back(Alert {
             index,
             text: sent.text.clone(),

@@ -33,6 +33,8 @@ pub struct User {
     pub roles: Roles,
     /// Whether it was closed.
     pub disabled: bool,
+    /// Whether it has a password, and not only a code that sets one.
+    pub has_password: bool,
     /// Whether it is the operator's identity, and nobody's account.
     pub is_operator_identity: bool,
 }
@@ -238,9 +240,10 @@ impl State {
 
     /// Accounts that can act as an operator at `now`.
     pub fn operators(&self, now: Micros) -> impl Iterator<Item = &User> {
+        let acts = |user: &User| user.roles.operator && !user.disabled && user.has_password;
         self.users
             .values()
-            .filter(move |user| user.roles.operator && !user.disabled && self.standing.ban_of(user.id, now).is_none())
+            .filter(move |user| acts(user) && self.standing.ban_of(user.id, now).is_none())
     }
 
     /// Bans, alerts and what else stands.
@@ -596,6 +599,7 @@ impl State {
                     created: entry.time,
                     roles: Roles::default(),
                     disabled: false,
+                    has_password: !registered.is_operator_identity,
                     is_operator_identity: registered.is_operator_identity,
                 });
                 touched.push(Touched::User(id));
@@ -603,6 +607,12 @@ impl State {
             (Content::UserRolesChanged(changed), Subject::User(id)) => {
                 if let (Some(user), Some(roles)) = (self.users.get_mut(&id), Roles::from_api(&changed.roles)) {
                     user.roles = roles;
+                    touched.push(Touched::User(id));
+                }
+            }
+            (Content::PasswordReset(_) | Content::PasswordChanged(_), Subject::User(id)) => {
+                if let Some(user) = self.users.get_mut(&id) {
+                    user.has_password = matches!(draft.content, Content::PasswordChanged(_));
                     touched.push(Touched::User(id));
                 }
             }

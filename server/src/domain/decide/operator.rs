@@ -35,6 +35,8 @@ struct Effects {
     sessions: usize,
     /// Streams that are reached.
     streams: Reached,
+    /// The account that was made.
+    made: Option<UserId>,
 }
 
 impl Effects {
@@ -69,7 +71,7 @@ impl Effects {
 }
 
 /// The event that records a call.
-fn record(call: &Call, refused: Option<&Error>) -> Draft {
+fn record(call: &Call, made: Option<UserId>, refused: Option<&Error>) -> Draft {
     let cut = |value: &str| match value.char_indices().nth(ARGUMENT_CHARS) {
         Some((end, _)) => value[..end].to_owned(),
         None => value.to_owned(),
@@ -89,7 +91,7 @@ fn record(call: &Call, refused: Option<&Error>) -> Draft {
         refused: refused.map(Error::reason).unwrap_or_default().into(),
         refusal: refused.map(ToString::to_string).unwrap_or_default(),
     };
-    let subject = call.about.map_or(Subject::None, Subject::User);
+    let subject = call.about.or(made).map_or(Subject::None, Subject::User);
     Draft::outside_rooms(call.operator.user(), subject, Content::OperatorActed(acted))
 }
 
@@ -101,7 +103,7 @@ pub(super) fn act(context: &Context<'_>, command: &Command, call: &Call, act: &R
             Some(earlier) => Ok(earlier),
             None => done(context, call, act),
         });
-    decided.unwrap_or_else(|error| Decision::events(vec![record(call, Some(&error))], Answer::Refused(error)))
+    decided.unwrap_or_else(|error| Decision::events(vec![record(call, None, Some(&error))], Answer::Refused(error)))
 }
 
 /// Somebody who logged in may have lost session or role while the call waited.
@@ -121,7 +123,7 @@ fn done(context: &Context<'_>, call: &Call, act: &Result<Act, Error>) -> Result<
         Ok(act) => effects(context, call, act)?,
         Err(error) => return Err(error.clone()),
     };
-    let mut drafts = vec![record(call, None)];
+    let mut drafts = vec![record(call, effects.made, None)];
     drafts.extend(effects.drafts);
     let answer = Answer::Acted {
         effect: effects.told.map(|told| told + 1),
@@ -137,10 +139,15 @@ fn effects(context: &Context<'_>, call: &Call, act: &Act) -> Result<Effects, Err
     let about = |user, content| Draft::outside_rooms(by, Subject::User(user), content);
     match act {
         Act::Note => Ok(Effects::default()),
-        Act::Alert { text, valid_for } => {
+        Act::Alert {
+            text,
+            valid_for,
+            replaces,
+        } => {
             let sent = AlertSent {
                 text: text.as_str().into(),
                 valid_until: Some(timestamp(context.now.saturating_add(*valid_for))),
+                replaces_index: replaces.unwrap_or_default(),
             };
             let streams = Reached::default();
             let draft = outside(Content::AlertSent(sent)).with(Aside::Reaches(streams.clone()));
@@ -303,6 +310,7 @@ fn create_user(
         effects.drafts.push(roles_changed(call, user, roles));
     }
     effects.drafts.push(reset(context, call, user, code, FIRST_LIVES));
+    effects.made = Some(user);
     Ok(effects)
 }
 

@@ -14,7 +14,7 @@ use crate::domain::entry::Draft;
 #[derive(Debug, Clone)]
 enum Step {
     Notice(String),
-    Alert { lasts: i64 },
+    Alert { lasts: i64, replaces: i64 },
     BanUser { user: usize, lasts: Option<i64> },
     BanNetwork { octet: u8, prefix: u8, lasts: Option<i64> },
     Lift { row: i64 },
@@ -35,7 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
     let lasts = || proptest::option::of(1..30_i64);
     prop_oneof![
         "[a-z]{0,3}".prop_map(Step::Notice),
-        (1..30_i64).prop_map(|lasts| Step::Alert { lasts }),
+        (1..30_i64, row.clone()).prop_map(|(lasts, replaces)| Step::Alert { lasts, replaces }),
         (user.clone(), lasts()).prop_map(|(user, lasts)| Step::BanUser { user, lasts }),
         (0..4_u8, 30..=32_u8, lasts()).prop_map(|(octet, prefix, lasts)| Step::BanNetwork { octet, prefix, lasts }),
         row.clone().prop_map(|row| Step::Lift { row }),
@@ -62,8 +62,9 @@ fn entry(index: i64, step: &Step, users: &[UserId], room: RoomId) -> Entry {
     let nobody = Subject::None;
     let (subject, content) = match step {
         Step::Notice(text) => (nobody, Content::NoticeSet(NoticeSet { text: text.clone() })),
-        Step::Alert { lasts } => {
+        Step::Alert { lasts, replaces } => {
             let sent = AlertSent {
+                replaces_index: *replaces,
                 text: index.to_string(),
                 valid_until: at(*lasts),
             };
@@ -212,9 +213,17 @@ proptest! {
 #[test]
 fn no_more_alerts_are_shown_than_a_mailbox_holds() {
     let mut standing = Standing::default();
-    for index in 0..30 {
-        standing.apply(&entry(index, &Step::Alert { lasts: 1000 }, &[], RoomId::random()));
+    for index in 1..31 {
+        standing.apply(&entry(
+            index,
+            &Step::Alert {
+                lasts: 1000,
+                replaces: 0,
+            },
+            &[],
+            RoomId::random(),
+        ));
     }
-    let shown: Vec<i64> = standing.alerts(30 * SECOND).map(|alert| alert.index).collect();
-    assert_eq!(shown, (10..30).collect::<Vec<i64>>());
+    let shown: Vec<i64> = standing.alerts(31 * SECOND).map(|alert| alert.index).collect();
+    assert_eq!(shown, (11..31).collect::<Vec<i64>>());
 }

@@ -114,7 +114,8 @@ impl App {
         });
         status.draining = self.feed.draining().is_some();
         status.stop_at = self.stopping.ordered().map(|order| timestamp(order.time));
-        status.data_dir = self.config.data_dir.display().to_string();
+        let data_dir = std::path::absolute(&self.config.data_dir).unwrap_or_else(|_| self.config.data_dir.clone());
+        status.data_dir = data_dir.display().to_string();
         status.listen = self.listen.to_string();
         status.pid = std::process::id();
         Ok(status)
@@ -147,6 +148,7 @@ impl App {
             Ok(Act::Alert {
                 text,
                 valid_for: valid_for?,
+                replaces: None,
             })
         });
         let acted = self.act(asked, act).await?;
@@ -229,6 +231,7 @@ impl App {
         if let Ok(after) = after {
             asked = asked.with("after", span_text(after));
         }
+        let replaces = self.stopping.ordered().and_then(|order| order.alert);
         let act = after.clone().and_then(|after| {
             let when = if after == 0 {
                 "now".to_owned()
@@ -238,7 +241,11 @@ impl App {
             let text = AlertText::parse("reason", format!("The server stops {when} for maintenance: {reason}"))?;
             // Until the stop, and not when the server is back.
             let valid_for = after.max(SECOND);
-            Ok(Act::Alert { text, valid_for })
+            Ok(Act::Alert {
+                text,
+                valid_for,
+                replaces,
+            })
         });
         let acted = self.act(asked, act).await?;
         if !acted.repeated {
@@ -248,6 +255,7 @@ impl App {
                 at: Instant::now() + span,
                 time: acted.receipt.time.saturating_add(after),
                 reason,
+                alert: acted.effect.as_ref().map(|alert| alert.index),
             }));
         }
         Ok(StopServerResponse {
@@ -266,10 +274,13 @@ impl App {
         );
         let act = match self.stopping.ordered() {
             None => Err(Error::NothingToChange("no stop is ordered")),
-            Some(_) => {
+            Some(order) => {
                 AlertText::parse("reason", format!("The server does not stop after all: {reason}")).map(|text| {
-                    let valid_for = ALERT_SECONDS.0 * SECOND;
-                    Act::Alert { text, valid_for }
+                    Act::Alert {
+                        text,
+                        valid_for: ALERT_SECONDS.0 * SECOND,
+                        replaces: order.alert,
+                    }
                 })
             }
         };
@@ -280,6 +291,13 @@ impl App {
         Ok(CancelStopResponse {
             receipt: Some(convert::receipt(self, &acted.receipt)),
         })
+    }
+
+    /// A place for a backup, if it is one: found out before anything is recorded as begun.
+    async fn place_of(&self, target: Result<PathBuf, Error>) -> Result<PathBuf, Error> {
+        let (data_dir, target) = (self.config.data_dir.clone(), target?);
+        let looked = tokio::task::spawn_blocking(move || backup::look(&data_dir, &target).map(|()| target));
+        looked.await.map_err(|_| Error::Internal)?.map_err(|error| failed(&error))
     }
 
     async fn create_backup(&self, request: Request<CreateBackupRequest>) -> Result<CreateBackupResponse, Error> {
@@ -296,15 +314,20 @@ impl App {
             Operator::Local { .. } if Path::new(&path).is_absolute() => Ok(PathBuf::from(&path)),
             Operator::Local { .. } => Err(Error::invalid("path", "it must be absolute")),
         };
+        let place = self.place_of(target.clone()).await;
         let running = self.backup.try_lock();
-        let act = match (&target, &running) {
+        let act = match (&place, &running) {
             (Err(error), _) => Err(error.clone()),
             (Ok(_), Err(_)) => Err(Error::BackupFailed("another one is being made; wait for it".into())),
             (Ok(_), Ok(_)) => Ok(Act::Note),
         };
         let asked = who.calls(METHOD, request_id, reason.clone()).with("path", path.as_str());
         let acted = self.act(asked, act).await?;
-        let (target, _running) = (target?, running.map_err(|_| Error::Internal)?);
+        let target = target?;
+        let Ok(_running) = running else {
+            // A repeated request, or it would have been refused.
+            return Err(Error::BackupFailed("it is being made; ask again in a moment".into()));
+        };
         if acted.repeated {
             let there = target.clone();
             let made = tokio::task::spawn_blocking(move || there.exists()).await;

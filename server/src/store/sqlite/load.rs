@@ -148,7 +148,7 @@ pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), 
     Ok((state, Head { edge, time }))
 }
 
-type UserRow = (i64, String, String, String, i64, i32, bool, bool);
+type UserRow = (i64, String, String, String, i64, i32, bool, bool, bool);
 
 type StandingRow = (Option<Vec<u8>>, Vec<u8>, Option<Vec<u8>>);
 
@@ -184,9 +184,10 @@ fn users(connection: &mut SqliteConnection, state: &mut State) -> Result<HashMap
             user::roles,
             user::disabled,
             user::operator_identity,
+            user::password.ne(""),
         ))
         .load(connection)?;
-    for (no, id, name, display_name, created, roles, disabled, is_operator_identity) in found {
+    for (no, id, name, display_name, created, roles, disabled, is_operator_identity, has_password) in found {
         let id = id.parse().map_err(|_| wrong("a user's id"))?;
         users.insert(no, id);
         state.load_user(User {
@@ -200,6 +201,7 @@ fn users(connection: &mut SqliteConnection, state: &mut State) -> Result<HashMap
                 investigator: roles & 2 != 0,
             },
             disabled,
+            has_password,
             is_operator_identity,
         });
     }
