@@ -57,6 +57,10 @@ const BACKLOG: u32 = 1024;
 const READY: usize = 64;
 /// Connections that operators may have at once, over the socket and again over TCP.
 const ADMIN_CONNECTIONS: usize = 64;
+/// Connections from one address to the operators' port on which nobody has logged in.
+const ADMIN_STRANGERS: usize = 4;
+/// How long somebody has there to log in.
+const ADMIN_LOGIN: Duration = Duration::from_secs(30);
 /// The pause when the system hands over no connection, so as not to spin.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that the system holds for a client that reads slowly; by itself it lets this grow to megabytes for each connection.
@@ -120,6 +124,8 @@ struct Gate {
     trusted: Vec<IpNet>,
     acceptor: Option<TlsAcceptor>,
     patience: Duration,
+    /// How long a connection lives on which nobody logs in; none: as long as it likes.
+    login: Option<Duration>,
     write_stall: Duration,
     /// The number of the newest connection.
     newest: AtomicU64,
@@ -176,7 +182,11 @@ impl Edge {
         let certificates = certificates.ok_or(EdgeError::AdminWithoutTls)?;
         // The gauge of connections is about members.
         let seats = Seats::new(ADMIN_CONNECTIONS, |_| {});
-        Self::listen(config, address, "--admin-listen", Some(certificates), seats).map(Some)
+        let mut edge = Self::listen(config, address, "--admin-listen", Some(certificates), seats)?;
+        // Whoever can reach the port must not be able to take all places.
+        edge.gate.slots = Slots::new(ADMIN_STRANGERS);
+        edge.gate.login = Some(ADMIN_LOGIN);
+        Ok(Some(edge))
     }
 
     /// Listens at an address that `flag` chooses; with TLS if there are certificates.
@@ -202,6 +212,7 @@ impl Edge {
             trusted: config.trusted_proxies.clone(),
             acceptor,
             patience: Duration::from_secs(limits.handshake_seconds),
+            login: None,
             write_stall: Duration::from_secs(limits.write_stall_seconds),
             newest: AtomicU64::new(0),
         };
@@ -342,6 +353,7 @@ impl Gate {
             stream,
             peer,
             self.patience,
+            self.login,
             seat,
             Arc::clone(&self.refusals),
         ))

@@ -70,7 +70,7 @@ pub struct App {
     /// How much happens.
     pub activity: Activity,
     /// Whether and when an operator stops the server.
-    pub stopping: Stopping,
+    pub stopping: Arc<Stopping>,
     /// What health checks are told.
     pub health: Health,
     /// Counts the members' connections.

@@ -20,7 +20,9 @@ use crate::backup::Mark;
 use crate::config::{Config, ConfigError, Limits};
 use crate::domain::clock::Micros;
 use crate::domain::decide::Rules;
+use crate::domain::entry::{Aside, Entry, Reached};
 use crate::domain::ids::SessionId;
+use crate::domain::operator::Order;
 use crate::domain::rate::Rate;
 use crate::domain::state::State;
 use crate::edge::{AdminSocket, AdminSocketError, Certificates, Edge, EdgeError};
@@ -32,11 +34,11 @@ use crate::journal::writer::{Journal, Writer, WriterError};
 use crate::journal::{Committed, Publish, View};
 use crate::limiter::LoginLimiter;
 use crate::live::Ending;
-use crate::live::feed::{Feed, FeedLimits};
+use crate::live::feed::{Drain, Feed, FeedLimits};
 use crate::live::mailbox::Bounds;
 use crate::passwords::Passwords;
 use crate::search::Search;
-use crate::stopping::Stopping;
+use crate::stopping::{Order as StopOrder, Stopping};
 use crate::store::sqlite::{OpenError, SqliteAppender, open};
 use crate::store::{Appender as _, Identity, Reader, StoreError};
 use crate::telemetry::{Metrics, TelemetryError};
@@ -111,12 +113,18 @@ pub enum RunError {
 /// Tells everybody who follows the journal what is on disk.
 struct Publisher {
     feed: Arc<Feed>,
+    stopping: Arc<Stopping>,
     sizes: watch::Sender<i64>,
 }
 
 impl Publish for Publisher {
     fn publish(&self, batch: &[Committed]) {
         self.feed.publish(batch);
+        for event in batch {
+            if let Some(Aside::Orders(order, reached)) = &event.entry.draft.aside {
+                self.obey(order, reached, &event.entry);
+            }
+        }
         if let Some(last) = batch.last() {
             self.sizes.send_replace(last.entry.index + 1);
         }
@@ -124,6 +132,32 @@ impl Publish for Publisher {
 
     fn touch(&self, sessions: &[(SessionId, Micros)]) {
         self.feed.touch(sessions);
+    }
+}
+
+impl Publisher {
+    /// Does what an operator ordered.
+    fn obey(&self, order: &Order, reached: &Reached, entry: &Entry) {
+        match order {
+            Order::Drain {
+                reason,
+                reconnect_after,
+            } => {
+                let drain = Drain {
+                    reason: reason.as_str().into(),
+                    reconnect_after: *reconnect_after,
+                };
+                reached.add(self.feed.drain(Some(drain)));
+            }
+            Order::TakeAgain => _ = self.feed.drain(None),
+            Order::Stop { reason, after } => self.stopping.order(Some(StopOrder {
+                at: tokio::time::Instant::now() + Duration::from_micros(u64::try_from(*after).unwrap_or_default()),
+                time: entry.time.saturating_add(*after),
+                reason: reason.clone(),
+                alert: Some(entry.index),
+            })),
+            Order::GoOn => self.stopping.order(None),
+        }
     }
 }
 
@@ -167,9 +201,11 @@ impl Server {
         check_newest(&mut appender, &state, &head.edge)?;
 
         let feed = Feed::new(View::new(state.clone()), feed_limits(&config.limits));
+        let stopping = Arc::new(Stopping::default());
         let (sizes, followed) = watch::channel(state.size);
         let publisher = Publisher {
             feed: Arc::clone(&feed),
+            stopping: Arc::clone(&stopping),
             sizes,
         };
         let mut writer = Writer::new(appender, publisher, rules(&config.limits), state, head);
@@ -218,7 +254,7 @@ impl Server {
             ),
             refusals: crate::grpc::Refusals::default(),
             activity: Activity::start(),
-            stopping: Stopping::default(),
+            stopping,
             health,
             connections: edge.connections(),
             listen: local_addr,

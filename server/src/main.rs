@@ -73,8 +73,15 @@ fn run_check(directory: &Path, json: bool) -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(loaded: Loaded) -> anyhow::Result<()> {
+fn run(loaded: Loaded) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
+    let outcome = runtime.block_on(serve(loaded));
+    // A backup that is being made, or a password that is being hashed, does not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     telemetry::init(&loaded.config.log)?;
     let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;

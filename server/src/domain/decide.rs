@@ -67,8 +67,10 @@ pub enum Answer {
         /// The new session.
         session: SessionId,
     },
-    /// An operator's act was done: the receipt of the first event, which records it, and of the one that it is about.
+    /// An operator's act was done: the receipt of the event that records it, and of the one that the answer is about.
     Acted {
+        /// The number of the event that records it.
+        record: usize,
         /// The number of that one among the events.
         effect: Option<usize>,
         /// How many sessions it ended.
@@ -313,6 +315,8 @@ fn decide_change(
     change: &Change,
 ) -> Result<Decision, Error> {
     live_session(context, caller)?;
+    // The network may have been banned while the change waited, and the session be known from elsewhere.
+    network_is_welcome(context.state, caller.address.ip(), context.now)?;
     if let Some(earlier) = answered(context, command)? {
         return Ok(earlier);
     }

@@ -9,6 +9,7 @@ use greffe_api::v1::{EventKind, PeerAddress};
 
 use super::clock::Micros;
 use super::ids::{CodeHash, RequestId, RoomId, SessionId, TokenHash, UserId};
+use super::operator::Order;
 
 /// What an event was done to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,6 +128,8 @@ pub enum Aside {
     TakesBack(i64),
     /// Counts the streams that the event reaches.
     Reaches(Reached),
+    /// The same, of an event that is done by more than being stored.
+    Orders(Order, Reached),
 }
 
 impl std::fmt::Debug for Aside {

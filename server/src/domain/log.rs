@@ -8,7 +8,7 @@ use super::ids::{SessionId, UserId};
 /// A log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Log {
-    /// Sign-ups, logins, refusals, and sessions that are seen elsewhere or end.
+    /// Sign-ups, logins, refusals, changed passwords, and sessions that are seen elsewhere or end.
     Connections,
     /// What operators did and were refused, and what the server did to its own journal.
     Audit,
@@ -40,6 +40,7 @@ pub fn logged(draft: &Draft, owner: impl Fn(SessionId) -> Option<UserId>) -> Opt
         | Content::LoginRefused(_)
         | Content::SessionSeen(_)
         | Content::SessionEnded(_)
+        | Content::PasswordChanged(_)
         | Content::RefusalsCounted(_) => Log::Connections,
         Content::OperatorActed(_) | Content::Restored(_) | Content::JournalCreated(_) | Content::ClockStepped(_) => {
             Log::Audit

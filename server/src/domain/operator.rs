@@ -1,6 +1,7 @@
 //! Who acts for whoever runs the server, and what they can ask.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use greffe_api::v1::OperatorIdentity;
 use ipnet::IpNet;
@@ -30,6 +31,20 @@ impl Roles {
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self == Self::default()
+    }
+
+    /// Whether all of `others` are among them.
+    pub fn include(self, others: Self) -> bool {
+        (self.operator || !others.operator) && (self.investigator || !others.investigator)
+    }
+
+    /// Those that are in one of the two and not in the other.
+    #[must_use]
+    pub fn differing(self, other: Self) -> Self {
+        Self {
+            operator: self.operator != other.operator,
+            investigator: self.investigator != other.investigator,
+        }
     }
 
     /// Reads them from the API's list; unknown ones are none of ours.
@@ -135,6 +150,32 @@ pub struct Call {
     pub compared: String,
     /// The account that it is about.
     pub about: Option<UserId>,
+    /// What the caller may do.
+    pub roles: Roles,
+}
+
+/// What an operator orders that is no row by itself. It is done when the row that orders it is published, so that orders are done in the order
+/// of their rows, each once, whatever becomes of who gave them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Take nobody new, and send everyone away.
+    Drain {
+        /// Why.
+        reason: String,
+        /// When they may come back.
+        reconnect_after: Duration,
+    },
+    /// Take people again.
+    TakeAgain,
+    /// Stop the server.
+    Stop {
+        /// Why.
+        reason: String,
+        /// In how long.
+        after: Micros,
+    },
+    /// Do not stop it after all.
+    GoOn,
 }
 
 /// Whom or what a ban is about.
@@ -161,11 +202,14 @@ pub enum BanName {
 pub enum Act {
     /// Only that it is recorded; what follows is no change of the journal.
     Note,
-    /// Tells everyone something, and no longer what the alert of the row `replaces` told.
+    /// Drains, or ends that.
+    Drain { order: Order },
+    /// Tells everyone something, and no longer what the alert of the row `replaces` told; with an order that it tells of.
     Alert {
         text: AlertText,
         valid_for: Micros,
         replaces: Option<i64>,
+        order: Option<Order>,
     },
     /// Sets what everyone who comes here is told.
     SetNotice { text: AlertText },

@@ -95,6 +95,8 @@ pub struct Connection {
     stream: Stream,
     peer: Peer,
     opening: Option<Opening>,
+    /// When it is closed unless somebody has logged in.
+    login: Option<Pin<Box<Sleep>>>,
     refusals: Arc<Refusals>,
     _seat: Seat,
 }
@@ -118,8 +120,15 @@ struct Opening {
 }
 
 impl Connection {
-    /// `patience` is the time for the preface, and again for the first request.
-    pub(super) fn new(stream: Stream, peer: Peer, patience: Duration, seat: Seat, refusals: Arc<Refusals>) -> Self {
+    /// `patience` is the time for the preface, and again for the first request; `login` is that for a login, where there must be one.
+    pub(super) fn new(
+        stream: Stream,
+        peer: Peer,
+        patience: Duration,
+        login: Option<Duration>,
+        seat: Seat,
+        refusals: Arc<Refusals>,
+    ) -> Self {
         let opening = Opening {
             limit: patience,
             timer: Box::pin(sleep(patience)),
@@ -129,6 +138,7 @@ impl Connection {
             stream,
             peer,
             opening: Some(opening),
+            login: login.map(|login| Box::pin(sleep(login))),
             refusals,
             _seat: seat,
         }
@@ -137,6 +147,21 @@ impl Connection {
     /// Whose it is.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// After a read: whether nobody has logged in, where somebody must have.
+    fn watch_login(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(timer) = &mut self.login else { return Ok(()) };
+        if self.peer.has_logged_in() {
+            self.login = None;
+            return Ok(());
+        }
+        if Instant::now() < timer.deadline() && timer.as_mut().poll(cx).is_pending() {
+            return Ok(());
+        }
+        self.login = None;
+        self.refusals.add(Cause::LoginTime);
+        Err(io::Error::new(io::ErrorKind::TimedOut, "nobody logged in in time"))
     }
 
     /// After a read: whether the connection takes too long to come to the point.
@@ -194,6 +219,11 @@ impl AsyncRead for Connection {
         };
         if this.opening.is_some()
             && let Err(late) = this.watch(cx, buf.filled().len() - before)
+        {
+            return Poll::Ready(Err(late));
+        }
+        if this.login.is_some()
+            && let Err(late) = this.watch_login(cx)
         {
             return Poll::Ready(Err(late));
         }

@@ -23,6 +23,7 @@ pub struct Peer {
 #[derive(Debug)]
 struct Shared {
     requested: AtomicBool,
+    logged_in: AtomicBool,
     /// The slot of its address, until somebody logs in.
     slot: Mutex<Option<Slot>>,
 }
@@ -34,6 +35,7 @@ impl Peer {
             address,
             shared: Arc::new(Shared {
                 requested: AtomicBool::new(false),
+                logged_in: AtomicBool::new(false),
                 slot: Mutex::new(slot),
             }),
         }
@@ -46,7 +48,12 @@ impl Peer {
 
     /// Somebody has logged in, or shown a valid token: the connection no longer counts for its address. Call it as often as you like.
     pub fn logged_in(&self) {
+        self.shared.logged_in.store(true, Ordering::Relaxed);
         self.give_slot_back();
+    }
+
+    pub(super) fn has_logged_in(&self) -> bool {
+        self.shared.logged_in.load(Ordering::Relaxed)
     }
 
     pub(super) fn has_requested(&self) -> bool {

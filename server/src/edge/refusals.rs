@@ -31,6 +31,8 @@ pub(super) enum Cause {
     PrefaceTime,
     /// No request came in time.
     RequestTime,
+    /// Nobody logged in in time, where only who logs in has a place.
+    LoginTime,
     /// It took no bytes for too long.
     WriteStall,
     /// The system did not hand it over, for want of descriptors or memory.
@@ -38,7 +40,7 @@ pub(super) enum Cause {
 }
 
 /// Each cause's word for metrics, and its sentence for the log.
-const CAUSES: [(Cause, &str, &str); 10] = [
+const CAUSES: [(Cause, &str, &str); 11] = [
     (
         Cause::Full,
         "full",
@@ -74,6 +76,11 @@ const CAUSES: [(Cause, &str, &str); 10] = [
         Cause::RequestTime,
         "request_time",
         "they sent no request (limit handshake_seconds)",
+    ),
+    (
+        Cause::LoginTime,
+        "login_time",
+        "nobody logged in on them at the operators' port",
     ),
     (
         Cause::WriteStall,

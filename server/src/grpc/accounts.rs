@@ -264,8 +264,11 @@ impl App {
                 token,
                 from,
             })
-            .await?;
-        let (user, session_id, began) = logged_in(&outcome)?;
+            .await;
+        if let Err(Error::Banned(_) | Error::AccountDisabled { .. } | Error::InvalidResetCode) = outcome {
+            self.note_refused(Some(user), &user_name, from).await?;
+        }
+        let (user, session_id, began) = logged_in(&outcome?)?;
         peer.logged_in();
         self.activity.login(true);
         Ok(ResetPasswordResponse {

@@ -67,6 +67,7 @@ impl Who {
             arguments: Vec::new(),
             compared: String::new(),
             about: None,
+            reads: false,
         }
     }
 }
@@ -80,6 +81,8 @@ struct Asked {
     arguments: Vec<(&'static str, String)>,
     compared: String,
     about: Option<UserId>,
+    /// Whether it reads what people wrote. Each reading is on record by itself, so that no earlier row answers for a later look.
+    reads: bool,
 }
 
 impl Asked {
@@ -96,6 +99,12 @@ impl Asked {
     fn compare(mut self, text: &str) -> Self {
         self.compared.push_str(text);
         self.compared.push('\0');
+        self
+    }
+
+    /// As one that reads what people wrote.
+    fn reads(mut self) -> Self {
+        self.reads = true;
         self
     }
 
@@ -197,6 +206,7 @@ impl App {
             arguments,
             compared,
             about,
+            reads,
         } = asked;
         let request = convert::request_id(&request_id);
         let reason = Reason::parse("reason", reason);
@@ -209,11 +219,12 @@ impl App {
         let call = Call {
             operator: who.operator,
             method,
-            request: valid_request,
+            request: valid_request.filter(|_| !reads),
             reason: valid_reason.map(Reason::into_string).unwrap_or_default(),
             arguments,
             compared,
             about,
+            roles: who.roles,
         };
         match self.journal.append(Command::Act { call, act }).await? {
             Outcome::Acted {

@@ -63,11 +63,13 @@ impl<S> Refuse<S> {
         let Some(peer) = request.extensions().get::<Peer>() else {
             return Ok(());
         };
-        peer.request_seen();
         let address = forwarded_for(peer, request.headers(), &self.app.config.trusted_proxies);
         let now = now();
         let welcome = self.app.view().read(|state| network_is_welcome(state, address.ip(), now));
-        welcome.inspect_err(|error| self.app.refusals.count(reason_name(error.reason())))
+        welcome.inspect_err(|error| self.app.refusals.count(reason_name(error.reason())))?;
+        // A connection that brings nothing but refused requests is closed for want of one.
+        peer.request_seen();
+        Ok(())
     }
 }
 

@@ -396,7 +396,12 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             answer,
         } = decide(&context, command)?;
         let request = command.request();
-        let refused = matches!(answer, Answer::Refused(_));
+        // What was refused may be tried again under the same request id.
+        let remembered = match &answer {
+            Answer::Refused(_) => None,
+            Answer::Acted { record, .. } => Some(*record),
+            _ => Some(0),
+        };
         let mut receipts = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let (place, row) = self.append(
@@ -409,8 +414,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                 },
                 batch,
             );
-            // What was refused may be tried again under the same request id.
-            if receipts.is_empty() && !refused {
+            if remembered == Some(receipts.len()) {
                 remember(command, &place, row, now, batch);
             }
             receipts.push(place);
@@ -421,12 +425,13 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         match answer {
             Answer::Receipt => receipts.into_iter().next().map(Outcome::Stored).ok_or(Error::Internal),
             Answer::Acted {
+                record,
                 effect,
                 sessions,
                 streams,
             } => {
                 let effect = effect.and_then(|number| receipts.get(number).cloned());
-                let receipt = receipts.into_iter().next().ok_or(Error::Internal)?;
+                let receipt = receipts.get(record).cloned().ok_or(Error::Internal)?;
                 Ok(Outcome::Acted {
                     receipt,
                     effect,

@@ -26,6 +26,7 @@ pub(super) async fn run(app: Arc<App>) {
     let operators = app.operators_lifetime();
     let expire = || Command::Expire { members, operators };
     let shortest = [members.age, members.idle, operators.age, operators.idle].into_iter().min();
+    let mut told_draining = false;
     loop {
         tokio::select! {
             _ = often.tick() => {
@@ -34,6 +35,11 @@ pub(super) async fn run(app: Arc<App>) {
                 // Sessions that live for a few seconds only are ended by the second.
                 if shortest < Some(micros(1800)) {
                     app.journal.note(expire());
+                }
+                let draining = app.feed.draining().is_some();
+                if draining != told_draining {
+                    app.health.tell(!draining).await;
+                    told_draining = draining;
                 }
                 let rows = app.view().read(|state| state.size);
                 app.activity.sample(u64::try_from(rows).unwrap_or_default(), app.feed.delivered());

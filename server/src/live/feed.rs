@@ -293,18 +293,9 @@ impl Feed {
         else {
             return 0;
         };
-        Self::end_all(open, &Ending::Draining(reason, reconnect_after))
-    }
-
-    /// Ends every stream. Those who have something to read are woken; returns how many were still open.
-    fn end_all(open: MutexGuard<'_, Open>, why: &Ending) -> usize {
-        let (mut ended, mut wakers) = (0, Vec::new());
-        for stream in open.users.values().flatten().filter(|stream| !stream.has_ended()) {
-            ended += 1;
-            wakers.extend(stream.end(why.clone()));
-        }
-        drop(open);
-        wakers.into_iter().for_each(Waker::wake);
+        let all: Vec<Arc<Mailbox>> = open.users.values().flatten().cloned().collect();
+        let ended = end_all(&all, &Ending::Draining(reason, reconnect_after));
+        open.forget(&self.view, &all);
         ended
     }
 
@@ -345,8 +336,18 @@ impl Feed {
     pub fn stop(&self, why: &Ending) {
         let mut open = self.lock();
         open.closed = true;
-        Self::end_all(open, why);
+        let all: Vec<Arc<Mailbox>> = open.users.values().flatten().cloned().collect();
+        drop(open);
+        end_all(&all, why);
     }
+}
+
+/// Ends streams, and returns how many had not ended. Their readers are woken.
+fn end_all(streams: &[Arc<Mailbox>], why: &Ending) -> usize {
+    let ended = streams.iter().filter(|stream| !stream.has_ended()).count();
+    let wakers: Vec<Waker> = streams.iter().filter_map(|stream| stream.end(why.clone())).collect();
+    wakers.into_iter().for_each(Waker::wake);
+    ended
 }
 
 impl Open {
@@ -411,13 +412,12 @@ impl Open {
         let of_user = user.map(|user| self.users.get(&user).into_iter().flatten());
         let of_all = user.is_none().then(|| self.users.values().flatten());
         let streams = of_user.into_iter().flatten().chain(of_all.into_iter().flatten());
-        let cut: Vec<Arc<Mailbox>> = streams
-            .filter(|stream| is_cut(&stream.owner) && !stream.has_ended())
-            .cloned()
-            .collect();
+        let cut: Vec<Arc<Mailbox>> = streams.filter(|stream| is_cut(&stream.owner)).cloned().collect();
+        // One that ended already is forgotten, too: its client may never read that it did.
+        let count = cut.iter().filter(|stream| !stream.has_ended()).count();
         turns.wakers.extend(cut.iter().filter_map(|stream| stream.end(why.clone())));
         turns.went.extend(self.forget(view, &cut));
-        cut.len()
+        count
     }
 
     /// Forgets streams, and tells for whom it was the last one. Each room is gone through once, however many streams go.
@@ -512,7 +512,7 @@ impl Open {
             }
             _ => {}
         }
-        if let Some(Aside::Reaches(count)) = &draft.aside {
+        if let Some(Aside::Reaches(count) | Aside::Orders(_, count)) = &draft.aside {
             count.add(reached);
         }
     }

@@ -7,14 +7,14 @@ use greffe_api::v1::{
     SessionEndReason, SessionEnded, UserDisabled, UserEnabled, UserRegistered, UserRolesChanged,
 };
 
-use super::{Answer, Command, Context, Decision, answered, live_session, permissions};
+use super::{Answer, Command, Context, Decision, answered, live_session, network_is_welcome, permissions};
 use crate::domain::clock::{Micros, SECOND, timestamp};
 use crate::domain::entry::{Aside, Draft, Reached, Subject, peer};
 use crate::domain::error::Error;
 use crate::domain::ids::{CodeHash, RoomId, SessionId, UserId};
-use crate::domain::operator::{Act, BanTarget, Call, Operator, Roles};
+use crate::domain::operator::{Act, BanTarget, Call, Operator, Order, Roles};
 use crate::domain::state::User;
-use crate::domain::text::{DisplayName, Line, MessageText, UserName};
+use crate::domain::text::{AlertText, DisplayName, Line, MessageText, UserName};
 
 /// The user name of the identity under which operators write to members. Nobody can sign up with it.
 const IDENTITY: &str = "operator";
@@ -35,8 +35,10 @@ struct Effects {
     sessions: usize,
     /// Streams that are reached.
     streams: Reached,
-    /// The account that was made.
+    /// The account that was made; its event goes before the one that records the call and is about it.
     made: Option<UserId>,
+    /// What is done when the call is published.
+    order: Option<Order>,
 }
 
 impl Effects {
@@ -110,6 +112,7 @@ pub(super) fn act(context: &Context<'_>, command: &Command, call: &Call, act: &R
 fn may_act(context: &Context<'_>, call: &Call) -> Result<(), Error> {
     if let Operator::Account { caller, .. } = &call.operator {
         live_session(context, caller)?;
+        network_is_welcome(context.state, caller.address.ip(), context.now)?;
         let user = context.state.user(caller.user).ok_or(Error::SessionEnded)?;
         if !user.roles.operator {
             return Err(Error::ServerRoleRequired { role: "operator" });
@@ -123,10 +126,16 @@ fn done(context: &Context<'_>, call: &Call, act: &Result<Act, Error>) -> Result<
         Ok(act) => effects(context, call, act)?,
         Err(error) => return Err(error.clone()),
     };
-    let mut drafts = vec![record(call, effects.made, None)];
-    drafts.extend(effects.drafts);
+    let mut drafts = effects.drafts;
+    let place = usize::from(effects.made.is_some());
+    let mut record = record(call, effects.made, None);
+    if let Some(order) = effects.order {
+        record = record.with(Aside::Orders(order, effects.streams.clone()));
+    }
+    drafts.insert(place, record);
     let answer = Answer::Acted {
-        effect: effects.told.map(|told| told + 1),
+        record: place,
+        effect: effects.told.map(|told| told + usize::from(told >= place)),
         sessions: effects.sessions,
         streams: effects.streams,
     };
@@ -139,23 +148,16 @@ fn effects(context: &Context<'_>, call: &Call, act: &Act) -> Result<Effects, Err
     let about = |user, content| Draft::outside_rooms(by, Subject::User(user), content);
     match act {
         Act::Note => Ok(Effects::default()),
+        Act::Drain { order } => Ok(Effects {
+            order: Some(order.clone()),
+            ..Effects::default()
+        }),
         Act::Alert {
             text,
             valid_for,
             replaces,
-        } => {
-            let sent = AlertSent {
-                text: text.as_str().into(),
-                valid_until: Some(timestamp(context.now.saturating_add(*valid_for))),
-                replaces_index: replaces.unwrap_or_default(),
-            };
-            let streams = Reached::default();
-            let draft = outside(Content::AlertSent(sent)).with(Aside::Reaches(streams.clone()));
-            Ok(Effects {
-                streams,
-                ..Effects::one(draft)
-            })
-        }
+            order,
+        } => Ok(alert(context, call, text, *valid_for, *replaces, order.as_ref())),
         Act::SetNotice { text } => {
             let text = text.as_str().into();
             Ok(Effects::one(outside(Content::NoticeSet(NoticeSet { text }))))
@@ -167,11 +169,7 @@ fn effects(context: &Context<'_>, call: &Call, act: &Act) -> Result<Effects, Err
             code,
         } => create_user(context, call, name, display_name, *roles, *code),
         Act::SetRoles { user, roles } => set_roles(context, call, *user, *roles),
-        Act::ResetPassword { user, code } => {
-            person(context, *user)?;
-            let effects = Effects::one(reset(context, call, *user, *code, RESET_LIVES));
-            Ok(effects.ending(call, sessions_of(context, *user), SessionEndReason::PasswordReset))
-        }
+        Act::ResetPassword { user, code } => reset_password(context, call, *user, *code),
         Act::Disable { user } => {
             if person(context, *user)?.disabled {
                 return Err(Error::NothingToChange("the account is closed already"));
@@ -265,6 +263,45 @@ fn another_operator(context: &Context<'_>, user: UserId) -> Result<(), Error> {
     Ok(())
 }
 
+/// Tells everyone something, perhaps with an order that is carried out when they are told.
+fn alert(
+    context: &Context<'_>,
+    call: &Call,
+    text: &AlertText,
+    valid_for: Micros,
+    replaces: Option<i64>,
+    order: Option<&Order>,
+) -> Effects {
+    let sent = AlertSent {
+        text: text.as_str().into(),
+        valid_until: Some(timestamp(context.now.saturating_add(valid_for))),
+        replaces_index: replaces.unwrap_or_default(),
+    };
+    let streams = Reached::default();
+    let aside = match order {
+        Some(order) => Aside::Orders(order.clone(), streams.clone()),
+        None => Aside::Reaches(streams.clone()),
+    };
+    let draft = Draft::outside_rooms(call.operator.user(), Subject::None, Content::AlertSent(sent));
+    Effects {
+        streams,
+        ..Effects::one(draft.with(aside))
+    }
+}
+
+fn reset_password(context: &Context<'_>, call: &Call, user: UserId, code: CodeHash) -> Result<Effects, Error> {
+    // A code for the account of somebody with a role would be a way to act as them.
+    let has_role = !person(context, user)?.roles.is_empty();
+    if has_role && !matches!(call.operator, Operator::Local { .. }) {
+        return Err(Error::invalid(
+            "user",
+            "the password of an account with a role on the server can be reset over the local socket only",
+        ));
+    }
+    let effects = Effects::one(reset(context, call, user, code, RESET_LIVES));
+    Ok(effects.ending(call, sessions_of(context, user), SessionEndReason::PasswordReset))
+}
+
 /// Makes a password void until it is set with a code.
 fn reset(context: &Context<'_>, call: &Call, user: UserId, code: CodeHash, lives: Micros) -> Draft {
     let reset = PasswordReset {
@@ -272,6 +309,15 @@ fn reset(context: &Context<'_>, call: &Call, user: UserId, code: CodeHash, lives
     };
     Draft::outside_rooms(call.operator.user(), Subject::User(user), Content::PasswordReset(reset))
         .with(Aside::Code(code))
+}
+
+/// Refuses to give or take roles that the caller does not have: neither role implies the other.
+fn may_give(call: &Call, roles: Roles) -> Result<(), Error> {
+    if call.roles.include(roles) {
+        Ok(())
+    } else {
+        Err(Error::ServerRoleRequired { role: "investigator" })
+    }
 }
 
 fn roles_changed(call: &Call, user: UserId, roles: Roles) -> Draft {
@@ -291,6 +337,7 @@ fn create_user(
     roles: Roles,
     code: CodeHash,
 ) -> Result<Effects, Error> {
+    may_give(call, roles)?;
     if context.state.user_named(name.as_str()).is_some() {
         return Err(Error::UserNameTaken);
     }
@@ -319,6 +366,7 @@ fn set_roles(context: &Context<'_>, call: &Call, user: UserId, roles: Roles) -> 
     if account.roles == roles {
         return Err(Error::NothingToChange("the account has these roles already"));
     }
+    may_give(call, account.roles.differing(roles))?;
     if !roles.operator {
         another_operator(context, user)?;
     }

@@ -36,6 +36,7 @@ fn network(text: &str) -> Result<IpNet, Error> {
     let network: IpNet = text.parse().map_err(|_| wrong())?;
     match network {
         IpNet::V6(v6) => match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
+            (Some(_), None) => Err(wrong()),
             (Some(address), Some(prefix)) => {
                 let v4 = Ipv4Net::new(address, prefix).map_err(|_| wrong())?;
                 Ok(IpNet::V4(v4.trunc()))
@@ -205,6 +206,7 @@ mod tests {
             "192.0.2",
             "192.0.2.7:80",
             "2001:db8::/129",
+            "::ffff:10.0.0.0/90",
             " 192.0.2.7",
         ] {
             assert!(network(wrong).is_err(), "{wrong}");

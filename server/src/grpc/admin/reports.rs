@@ -59,7 +59,8 @@ impl App {
         } = request.into_inner();
         let asked = who
             .calls("greffe.admin.v1.ReportAdminService/ReadReport", request_id, reason)
-            .with("report_index", index.to_string());
+            .with("report_index", index.to_string())
+            .reads();
         // What was read is on record before it is shown.
         let acted = self.act(asked, Ok(Act::ReadReport { index })).await?;
         let found = self.view().read(|state| {

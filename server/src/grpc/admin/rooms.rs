@@ -13,6 +13,14 @@ use crate::domain::state::Room;
 use crate::grpc::paging::Tokens;
 use crate::grpc::{App, convert};
 
+/// A room without what is said in it: the topic of one that is not public is for its members.
+fn outline(mut room: greffe_api::v1::Room) -> greffe_api::v1::Room {
+    if matches!(room.kind(), RoomKind::Private | RoomKind::Direct) {
+        room.topic.clear();
+    }
+    room
+}
+
 impl App {
     fn admin_rooms(&self, request: &Request<ListRoomsRequest>) -> Result<ListRoomsResponse, Error> {
         let who = self.looks(request)?;
@@ -40,7 +48,7 @@ impl App {
             let next = found.last().filter(|_| more).map(|last| last.no);
             let name = |user| state.user(user).map(|user| user.name.clone()).unwrap_or_default();
             let rooms = found.into_iter().map(|room| AdminRoom {
-                room: Some(convert::room(state, room)),
+                room: Some(outline(convert::room(state, room))),
                 head_seq: room.head_seq,
                 direct_user_names: room.direct.map(|(a, b)| vec![name(a), name(b)]).unwrap_or_default(),
             });

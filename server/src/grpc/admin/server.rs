@@ -10,21 +10,18 @@ use greffe_api::admin::v1::{
     SetDrainingResponse, SetNoticeRequest, SetNoticeResponse, StopServerRequest, StopServerResponse,
 };
 use greffe_api::server::admin::v1::server_admin_service_server::ServerAdminService;
-use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{AdminServices, number, span, span_text};
 use crate::backup::{self, Note};
 use crate::domain::clock::{Micros, SECOND, now, timestamp};
 use crate::domain::error::Error;
-use crate::domain::operator::{Act, Operator};
+use crate::domain::operator::{Act, Operator, Order};
 use crate::domain::text::AlertText;
 use crate::grpc::server_info::VERSION;
 use crate::grpc::{App, convert};
 use crate::lifecycle::DATABASE;
-use crate::live::feed::Drain;
 use crate::search;
-use crate::stopping::Order;
 
 /// How long an alert is shown to people who connect, unless a request says otherwise, and at most, in seconds.
 const ALERT_SECONDS: (i64, i64) = (600, 30 * 24 * 3600);
@@ -149,6 +146,7 @@ impl App {
                 text,
                 valid_for: valid_for?,
                 replaces: None,
+                order: None,
             })
         });
         let acted = self.act(asked, act).await?;
@@ -197,21 +195,24 @@ impl App {
         if let (Ok(after), true) = (&after, draining) {
             asked = asked.with("reconnect_after", span_text(*after));
         }
-        let act = after.as_ref().map(|_| Act::Note).map_err(Clone::clone);
+        let act = after.map(|after| {
+            let order = if draining {
+                let reconnect_after = Duration::from_micros(u64::try_from(after).unwrap_or_default());
+                Order::Drain {
+                    reason,
+                    reconnect_after,
+                }
+            } else {
+                Order::TakeAgain
+            };
+            Act::Drain { order }
+        });
         let acted = self.act(asked, act).await?;
-        let mut streams_closed = 0;
-        if !acted.repeated {
-            let reconnect_after = Duration::from_micros(u64::try_from(after?).unwrap_or_default());
-            let drain = draining.then(|| Drain {
-                reason: reason.into(),
-                reconnect_after,
-            });
-            streams_closed = number(self.feed.drain(drain));
-            self.health.tell(!draining).await;
-        }
+        // Upkeep would tell it within a second.
+        self.health.tell(self.feed.draining().is_none()).await;
         Ok(SetDrainingResponse {
             receipt: Some(convert::receipt(self, &acted.receipt)),
-            streams_closed,
+            streams_closed: acted.streams,
         })
     }
 
@@ -245,19 +246,10 @@ impl App {
                 text,
                 valid_for,
                 replaces,
+                order: Some(Order::Stop { reason, after }),
             })
         });
         let acted = self.act(asked, act).await?;
-        if !acted.repeated {
-            let after = after?;
-            let span = Duration::from_micros(u64::try_from(after).unwrap_or_default());
-            self.stopping.order(Some(Order {
-                at: Instant::now() + span,
-                time: acted.receipt.time.saturating_add(after),
-                reason,
-                alert: acted.effect.as_ref().map(|alert| alert.index),
-            }));
-        }
         Ok(StopServerResponse {
             receipt: Some(convert::receipt(self, &acted.receipt)),
             stop_at: self.stopping.ordered().map(|order| timestamp(order.time)),
@@ -280,14 +272,12 @@ impl App {
                         text,
                         valid_for: ALERT_SECONDS.0 * SECOND,
                         replaces: order.alert,
+                        order: Some(Order::GoOn),
                     }
                 })
             }
         };
         let acted = self.act(asked, act).await?;
-        if !acted.repeated {
-            self.stopping.order(None);
-        }
         Ok(CancelStopResponse {
             receipt: Some(convert::receipt(self, &acted.receipt)),
         })

@@ -329,7 +329,8 @@ impl App {
             .calls("greffe.admin.v1.UserAdminService/ListUserMessages", request_id, reason)
             .with("user", user)
             .with("before_seq", before_seq.to_string())
-            .about(&account);
+            .about(&account)
+            .reads();
         let id = account.as_ref().ok().copied();
         let act = match (account, &limit) {
             (Err(error), _) => Err(error),
