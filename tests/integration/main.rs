@@ -3,6 +3,9 @@
 //! Each test has a server and a data directory of its own. Test names are statements about what the documents promise.
 
 mod accounts;
+mod backup;
+mod bans;
+mod cuts;
 mod hostile;
 mod idempotency;
 mod journal;
@@ -12,6 +15,10 @@ mod messages;
 mod model;
 mod old_text;
 mod operability;
+mod operator_access;
+mod operator_cli;
+mod operator_stop;
+mod operators;
 mod permissions;
 mod power_loss;
 mod removal;

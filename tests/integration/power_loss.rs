@@ -10,7 +10,7 @@ use crate::support::load::Ledger;
 use crate::support::{Options, Server, User, setting};
 
 /// Takes power away, or fails a sync, at places that a crash of the process alone cannot reach.
-static SHIM: LazyLock<PathBuf> = LazyLock::new(|| {
+pub(crate) static SHIM: LazyLock<PathBuf> = LazyLock::new(|| {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/shim/powerloss.c");
     let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("powerloss-{}.so", std::process::id()));
     let status = Command::new("cc")

@@ -1,14 +1,19 @@
 //! What the tests share: servers, users and streams as values, and the few waits, all with deadlines.
 
+pub(crate) mod chance;
 pub(crate) mod load;
+pub(crate) mod operator;
 pub(crate) mod refusal;
+pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod stream;
 pub(crate) mod user;
 
 use std::time::Duration;
 
+pub(crate) use greffe_api::admin::v1 as admin;
 pub(crate) use greffe_api::v1;
+pub(crate) use operator::Operator;
 pub(crate) use refusal::{Refusal, refused};
 pub(crate) use server::{Options, Server};
 pub(crate) use stream::Stream;

@@ -19,6 +19,7 @@ class Server:
     def __init__(self):
         self.home = tempfile.TemporaryDirectory(prefix="greffe-test-")
         self.address = "127.0.0.1:0"
+        self.admin_socket = None
         self.process = None
 
     def __enter__(self):
@@ -44,7 +45,8 @@ class Server:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True)
         line = self.process.stdout.readline()
         assert line.startswith("ready grpc="), f"{line!r}\n{self.log()}"
-        self.address = line.removeprefix("ready grpc=").strip()
+        self.address, _, admin = line.removeprefix("ready grpc=").strip().partition(" admin=unix:")
+        self.admin_socket = admin.partition(" admin-tls=")[0]
 
     def restart(self):
         """Stops the server as a service manager does, and starts it again."""

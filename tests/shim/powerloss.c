@@ -11,6 +11,8 @@
  *   SHIM_LIE=1      syncs do nothing, like those of a disk that lies, or of a database that asks for none; everything counts as unsynced
  *   SHIM_FAIL_SYNC=N  the N-th sync of the file named $SHIM_FAIL_NAME fails with EIO, and what it should have made durable is put back at
  *                   once, as a kernel does that drops dirty pages after an error
+ *   SHIM_FULL=1     writes fail with ENOSPC, like those to a full disk
+ *   SHIM_WHEN=PATH  SHIM_FAIL_SYNC counts, and SHIM_FULL holds, only while there is something at this path
  *   SHIM_REPORT     a file that gets one line saying what was done
  *
  * Directory entries (creation, rename, unlink) count as durable at once. Memory-mapped writes are not seen: of SQLite's files only the -shm
@@ -65,8 +67,9 @@ static char directory[PATH_MAX];
 static size_t directory_length;
 static char report[PATH_MAX];
 static char fail_name[NAME_MAX + 1];
+static char when[PATH_MAX];
 static long cut, fail_sync, operations, syncs;
-static int lie, ready;
+static int lie, full, ready;
 static uint64_t seed;
 
 static int (*real_open)(const char *, int, ...);
@@ -108,10 +111,12 @@ __attribute__((constructor)) static void begin(void) {
     text("SHIM_DIR", directory, sizeof directory);
     text("SHIM_REPORT", report, sizeof report);
     text("SHIM_FAIL_NAME", fail_name, sizeof fail_name);
+    text("SHIM_WHEN", when, sizeof when);
     directory_length = strlen(directory);
     cut = number("SHIM_CUT");
     fail_sync = number("SHIM_FAIL_SYNC");
     lie = number("SHIM_LIE") != 0;
+    full = number("SHIM_FULL") != 0;
     seed = (uint64_t)number("SHIM_SEED") * 2654435761u + 88172645463325252u;
     ready = directory_length > 0;
 }
@@ -301,6 +306,14 @@ static void count(const char *what, const char *name) {
         pause();
 }
 
+/* Whether what is to fail fails now. */
+static int failing(void) {
+    return !when[0] || access(when, F_OK) == 0;
+}
+
+/* What a write gives: an error while the disk is full, and none of it is done. */
+#define UNLESS_FULL(call) (full && failing() ? (errno = ENOSPC, -1) : (call))
+
 static int flags_truncate(int flags) {
     return (flags & O_TRUNC) && (flags & O_ACCMODE) != O_RDONLY;
 }
@@ -362,7 +375,7 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t offset) {
     pthread_mutex_lock(&lock);
     count("write", file->name);
     remember(file, offset, offset + (off_t)length);
-    ssize_t result = real_pwrite(fd, bytes, length, offset);
+    ssize_t result = UNLESS_FULL(real_pwrite(fd, bytes, length, offset));
     int error = errno;
     pthread_mutex_unlock(&lock);
     errno = error;
@@ -387,7 +400,7 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     count("write", file->name);
     off_t offset = position(fd);
     remember(file, offset, offset + (off_t)length);
-    ssize_t result = real_write(fd, bytes, length);
+    ssize_t result = UNLESS_FULL(real_write(fd, bytes, length));
     int error = errno;
     pthread_mutex_unlock(&lock);
     errno = error;
@@ -405,7 +418,7 @@ ssize_t writev(int fd, const struct iovec *parts, int part_count) {
     count("write", file->name);
     off_t offset = position(fd);
     remember(file, offset, offset + length);
-    ssize_t result = real_writev(fd, parts, part_count);
+    ssize_t result = UNLESS_FULL(real_writev(fd, parts, part_count));
     int error = errno;
     pthread_mutex_unlock(&lock);
     errno = error;
@@ -437,7 +450,7 @@ static int sync_file(int fd, int (*real)(int)) {
     pthread_mutex_lock(&lock);
     count("sync", file->name);
     int result = 0, error = 0;
-    if (fail_sync && !strcmp(file->name, fail_name) && ++syncs == fail_sync) {
+    if (fail_sync && !strcmp(file->name, fail_name) && failing() && ++syncs == fail_sync) {
         say("sync %ld failed, of %s; unsynced changes: %d\n", syncs, file->name, file->changed);
         forget(file, ALL);
         settle(file);

@@ -140,6 +140,15 @@ impl Ledger {
         self.lock().acknowledged.len()
     }
 
+    /// What was acknowledged so far: where it stands, and its text.
+    pub(crate) fn receipts(&self) -> Vec<(v1::Receipt, String)> {
+        let record = self.lock();
+        let acknowledged = record.acknowledged.iter();
+        acknowledged
+            .map(|(id, receipt)| (receipt.clone(), record.sent[id].text.clone()))
+            .collect()
+    }
+
     /// How many events were delivered.
     pub(crate) fn delivered(&self) -> usize {
         self.lock().delivered.len()

@@ -121,6 +121,8 @@ static PROMISES: LazyLock<HashMap<String, Promise>> = LazyLock::new(|| {
             let metadata = match rest.rsplit_once('{') {
                 // Only where something was stored under the id does a reuse have a place to name.
                 Some(_) if name == "ERROR_REASON_REQUEST_ID_REUSED" => Vec::new(),
+                // Only a ban that ends by itself has an end.
+                Some(_) if name == "ERROR_REASON_BANNED" => Vec::new(),
                 Some((_, keys)) => keys.trim_end_matches('}').split(',').map(|key| key.trim().to_owned()).collect(),
                 None => Vec::new(),
             };

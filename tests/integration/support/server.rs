@@ -6,9 +6,9 @@ use std::process::{ExitStatus, Stdio};
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
-use super::{PASSWORD, User, v1, within};
+use super::{Operator, PASSWORD, User, v1, within};
 
 /// Limits that would only slow the tests down; a test that is about one of them sets it again.
 const ROOMY: [(&str, i64); 5] = [
@@ -36,6 +36,8 @@ pub(crate) struct Server {
     options: Options,
     child: Option<Child>,
     address: String,
+    admin_socket: PathBuf,
+    admin_address: Option<String>,
 }
 
 impl Server {
@@ -62,6 +64,8 @@ impl Server {
             options,
             child: None,
             address: String::new(),
+            admin_socket: PathBuf::new(),
+            admin_address: None,
         }
     }
 
@@ -80,7 +84,14 @@ impl Server {
         let Some(address) = first.strip_prefix("ready grpc=") else {
             panic!("the first line is not `ready grpc=…` but {first:?}");
         };
+        let (address, admin) = address.split_once(" admin=unix:").expect("the ready line names the socket");
+        let (socket, admin_address) = match admin.split_once(" admin-tls=") {
+            Some((socket, address)) => (socket, Some(address.to_owned())),
+            None => (admin, None),
+        };
         address.clone_into(&mut self.address);
+        self.admin_socket = PathBuf::from(socket);
+        self.admin_address = admin_address;
         // A full pipe must never be what stops the server.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         self.child = Some(child);
@@ -242,22 +253,63 @@ impl Server {
 
     /// A connection of its own, if the server is still there.
     pub(crate) async fn try_channel(&self) -> Option<Channel> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("the address is one");
-        within("a connection", endpoint.connect()).await.ok()
+        within("a connection", self.endpoint(&self.address).connect()).await.ok()
     }
 
     /// A connection of a client that takes little at a time: 64 KiB for each stream, where the library would take megabytes.
     pub(crate) async fn narrow_channel(&self) -> Channel {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("the address is one");
-        let endpoint = endpoint.initial_stream_window_size(65_535);
+        let endpoint = self.endpoint(&self.address).initial_stream_window_size(65_535);
         within("a connection", endpoint.connect()).await.expect("the server accepts")
     }
 
     /// A connection of its own from another address of this machine.
     pub(crate) async fn channel_from(&self, address: IpAddr) -> Channel {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("the address is one");
-        let endpoint = endpoint.local_address(Some(address));
+        let endpoint = self.endpoint(&self.address).local_address(Some(address));
         within("a connection", endpoint.connect()).await.expect("the server accepts")
+    }
+
+    /// How to connect to an address of the server; with TLS, trusting its own certificate, if it was told to make one.
+    fn endpoint(&self, address: &str) -> Endpoint {
+        let encrypted = self.options.arguments.iter().any(|argument| argument == "--tls-self-signed");
+        let scheme = if encrypted { "https" } else { "http" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).expect("the address is one");
+        if !encrypted {
+            return endpoint;
+        }
+        let certificate = std::fs::read(self.data_dir().join("tls/certificate.pem")).expect("the server made one");
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(certificate))
+            .domain_name("localhost");
+        endpoint.tls_config(tls).expect("the certificate is one")
+    }
+
+    /// The operators' socket.
+    pub(crate) fn admin_socket(&self) -> &Path {
+        &self.admin_socket
+    }
+
+    /// `host:port` of the operators' port.
+    pub(crate) fn admin_address(&self) -> &str {
+        self.admin_address.as_deref().expect("the server has an operators' port")
+    }
+
+    /// An operator at the socket, over a connection of its own.
+    pub(crate) async fn operator(&self) -> Operator {
+        let endpoint =
+            Endpoint::from_shared(format!("unix://{}", self.admin_socket.display())).expect("the path is one");
+        Operator::over(within("a connection", endpoint.connect()).await.expect("the server accepts"))
+    }
+
+    /// A connection to the operators' port from an address of this machine.
+    pub(crate) async fn admin_channel_from(&self, from: Option<IpAddr>) -> Channel {
+        let address = self.admin_address.as_deref().expect("the server has an operators' port");
+        let connecting = self.endpoint(address).local_address(from);
+        within("a connection", connecting.connect()).await.expect("the server accepts")
+    }
+
+    /// A connection to the operators' port.
+    pub(crate) async fn admin_channel(&self) -> Channel {
+        self.admin_channel_from(None).await
     }
 
     /// Registers a user.

@@ -72,6 +72,30 @@ impl User {
         })
     }
 
+    /// Sets a new password with a one-time code, and logs in.
+    pub(crate) async fn reset_password(
+        channel: Channel,
+        name: &str,
+        code: &str,
+        new_password: &str,
+    ) -> Result<Self, Refusal> {
+        let mut client = AuthServiceClient::new(channel.clone());
+        let login = answer(client.reset_password(v1::ResetPasswordRequest {
+            user_name: name.to_owned(),
+            code: code.to_owned(),
+            new_password: new_password.to_owned(),
+            client: "tests/1".to_owned(),
+        }))
+        .await?;
+        Ok(Self {
+            name: name.to_owned(),
+            id: login.user.expect("the answer has the account").id,
+            session_id: login.session_id,
+            token: login.token,
+            channel,
+        })
+    }
+
     /// The same login over another connection.
     pub(crate) fn over(&self, channel: Channel) -> Self {
         Self {
@@ -485,6 +509,23 @@ impl User {
             typing,
         };
         answer(self.chats().set_typing(self.request(request))).await.map(drop)
+    }
+
+    /// Reports a message to the operator.
+    pub(crate) async fn report(&self, room: &str, seq: i64, reason: &str) -> Result<v1::Receipt, Refusal> {
+        let request = v1::ReportMessageRequest {
+            request_id: request_id(),
+            room_id: room.to_owned(),
+            seq,
+            reason: reason.to_owned(),
+        };
+        self.report_request(request).await
+    }
+
+    /// Reports a message as a whole request says.
+    pub(crate) async fn report_request(&self, request: v1::ReportMessageRequest) -> Result<v1::Receipt, Refusal> {
+        let response = answer(self.chats().report_message(self.request(request))).await?;
+        Ok(response.receipt.expect("the answer has a receipt"))
     }
 
     /// A page of events.
