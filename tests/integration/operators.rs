@@ -1219,6 +1219,7 @@ async fn the_connection_log_tells_who_came_from_where_and_how_it_ended() {
         .unwrap_err();
     let phone = server.login("alice").await;
     alice.log_out().await.unwrap();
+    phone.change_password(PASSWORD, "another long password").await.unwrap();
     operator.kick("alice", "enough").await.unwrap();
     server.user("bob").await;
     let entries = operator.connections_after(-1, "alice").await;
@@ -1231,6 +1232,7 @@ async fn the_connection_log_tells_who_came_from_where_and_how_it_ended() {
                 Content::LoggedIn(it) => ("in".to_owned(), it.peer.clone()),
                 Content::LoginRefused(it) => (format!("refused {}", it.attempted_name), it.peer.clone()),
                 Content::SessionEnded(it) => (format!("{:?} {}", it.reason(), it.message), None),
+                Content::PasswordChanged(it) => ("password".to_owned(), it.peer.clone()),
                 other => panic!("{other:?}"),
             };
             if let Some(peer) = peer {
@@ -1242,7 +1244,15 @@ async fn the_connection_log_tells_who_came_from_where_and_how_it_ended() {
         .collect();
     assert_eq!(
         told,
-        ["registered", "in", "refused alice", "in", "LoggedOut", "Kicked enough"]
+        [
+            "registered",
+            "in",
+            "refused alice",
+            "in",
+            "LoggedOut",
+            "password",
+            "Kicked enough"
+        ]
     );
     let everyone = operator.connections_after(index_of(entries.last().unwrap()), "").await;
     assert!(everyone.iter().all(|entry| entry.user_name == "bob"), "{everyone:?}");

@@ -27,6 +27,11 @@ struct Server {
 
 impl Server {
     fn start(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_gated(change, |_| {})
+    }
+
+    /// `gate` changes what is not configured.
+    fn start_gated(change: impl FnOnce(&mut Config), gate: impl FnOnce(&mut Gate)) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         let mut config = Config {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -36,7 +41,8 @@ impl Server {
         config.limits.handshake_seconds = 1;
         config.limits.write_stall_seconds = 1;
         change(&mut config);
-        let edge = Edge::bind(&config).unwrap();
+        let mut edge = Edge::bind(&config).unwrap();
+        gate(&mut edge.gate);
         let shutdown = CancellationToken::new();
         Self {
             address: edge.local_addr(),
@@ -491,6 +497,24 @@ async fn operators_have_a_listener_of_their_own_with_the_members_certificate() {
     let error = Edge::bind_admin(&config, members.certificates()).unwrap_err();
     assert!(matches!(error, EdgeError::InUse { .. }), "{error}");
     assert!(error.to_string().contains("--admin-listen"), "{error}");
+}
+
+#[tokio::test]
+async fn where_only_who_logs_in_has_a_place_others_are_closed_though_they_ask() {
+    let login = Some(Duration::from_millis(300));
+    let mut server = Server::start_gated(|_| {}, |gate| gate.login = login);
+    let (_stranger, mut connection) = server.pair().await;
+    connection.peer().request_seen();
+    assert_eq!(read_error(&mut connection).await, io::ErrorKind::TimedOut);
+    drop(connection);
+
+    let (mut operator, mut connection) = server.pair().await;
+    connection.peer().request_seen();
+    connection.peer().logged_in();
+    let quiet = timeout(Duration::from_millis(900), connection.read(&mut [0; 16])).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    operator.write_all(b"x").await.unwrap();
+    assert_eq!(connection.read_u8().await.unwrap(), b'x');
 }
 
 #[tokio::test]
