@@ -99,7 +99,7 @@ pub(crate) struct GlobalArgs {
 /// Why something is done.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ReasonArgs {
-    /// Why: 1 to 256 characters. It stands in the journal, and people who are touched are told it [default: asked for on a terminal]
+    /// Why: 1 to 256 characters. It stands in the journal [default: asked for on a terminal]
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }

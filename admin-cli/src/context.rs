@@ -10,7 +10,7 @@ use greffe::terminal::error::CommandError;
 use greffe::terminal::show_rpc;
 use greffe::terminal::text::visible;
 use greffe::terminal::ui::Ui;
-use greffe::{CallObserver, KnownServers, Operator, Options, ServerAddress, Trust};
+use greffe::{CallObserver, KnownServers, Operator, Options, ServerAddress, Trust, WaitObserver};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Behavior, Editor};
@@ -101,6 +101,8 @@ impl Context {
             Some(file) => Trust::Authority(file.clone()),
             None => Trust::FirstUse(KnownServers::new(self.config.known_servers())),
         };
+        let ui = self.ui;
+        let waiting: WaitObserver = Arc::new(move |why, for_at_most| ui.waits(why, for_at_most));
         let options = Options {
             trust,
             client_name: "greffe-admin".to_owned(),
@@ -108,6 +110,7 @@ impl Context {
             call_timeout,
             retry_for: RETRY_FOR,
             observer: self.observer(&place),
+            waiting: Some(waiting),
             ..Options::default()
         };
         match place {

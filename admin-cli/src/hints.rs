@@ -1,12 +1,13 @@
 //! What to do after an error, where the error does not say so itself.
 
 use greffe::api::ErrorReason;
-use greffe::terminal::error::CommandError;
+use greffe::terminal::error::{self, CommandError};
 use greffe::{Error, reason};
 
 /// What to do next.
 pub(crate) fn hint(error: &CommandError) -> Option<String> {
     match error {
+        CommandError::Server(error) if error.is(ErrorReason::ServerDraining) => Some(error::come_back(error)),
         CommandError::Server(error) => server_hint(error).map(str::to_owned),
         CommandError::NotLoggedIn { .. } => Some("log in with `greffe-admin --server URL login USER`".to_owned()),
         CommandError::Config { .. } => Some("set GREFFE_CONFIG_DIR to a directory that you can write".to_owned()),
@@ -34,7 +35,10 @@ fn server_hint(error: &Error) -> Option<&'static str> {
     } else if known(ErrorReason::WrongCredentials) {
         Some("check the user name and the password")
     } else if known(ErrorReason::UnknownMethod) {
-        Some("is this the operators' port, and a server of this version?")
+        Some(
+            "with --server URL this is the members' port: ask for the operators' address, `admin.listen` in the server's settings; \
+              over the socket, use the greffe-admin of the server's version",
+        )
     } else if known(ErrorReason::UserNotFound) {
         Some("list the users with `greffe-admin users`")
     } else if known(ErrorReason::SessionNotFound) {
@@ -48,7 +52,7 @@ fn server_hint(error: &Error) -> Option<&'static str> {
     } else if known(ErrorReason::InvitationNotFound) {
         Some("list the invitations with `greffe-admin invitations`")
     } else if known(ErrorReason::LastOperator) {
-        Some("give somebody else the role first: `greffe-admin users role USER operator`")
+        Some("`greffe-admin users role USER operator` gives it")
     } else if known(ErrorReason::UserNameTaken) {
         Some("choose another name: a name is never given twice")
     } else if known(ErrorReason::OutcomeUnknown) {

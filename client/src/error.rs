@@ -7,6 +7,9 @@ use greffe::{Error, reason};
 /// What to do next, where the message does not say so already.
 pub(crate) fn hint(error: &CommandError) -> Option<String> {
     match error {
+        CommandError::Server(error) if error.is(ErrorReason::ServerDraining) => {
+            Some(greffe::terminal::error::come_back(error))
+        }
         CommandError::Server(error) => server_hint(error).map(str::to_owned),
         CommandError::NotLoggedIn { user: Some(user), .. } => Some(format!("log in with `greffe login {user}`")),
         CommandError::NotLoggedIn { user: None, .. } => {

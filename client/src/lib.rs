@@ -45,7 +45,7 @@ pub use greffe_api::admin::v1 as admin_api;
 /// The messages of the members' API, `greffe.v1`, as generated from `proto/`.
 pub use greffe_api::v1 as api;
 pub use sdk::address::{DEFAULT_SERVER, ServerAddress};
-pub use sdk::client::{CallObserver, Client, Options, new_request_id};
+pub use sdk::client::{CallObserver, Client, Options, WaitObserver, new_request_id};
 pub use sdk::error::{Code, Error, reason};
 pub use sdk::feed::{Action, Feed, FeedOptions, Item, Outbox, Ticket};
 pub use sdk::methods::Method;

@@ -19,6 +19,8 @@ use crate::target::{self, Lifted, Target};
 /// A banned user's sessions end and they cannot log in. From a banned network everything is refused, and sessions and live streams from
 /// there end. What is an address or a network in CIDR form is taken as that, anything else as a user; @NAME is always a user.
 #[derive(Debug, Args)]
+#[command(mut_arg("reason", |arg| arg.help("Why: 1 to 256 characters. It stands in the journal, and who is banned is told it, also at each login and call while the ban \
+    lasts [default: asked for on a terminal]")))]
 pub(crate) struct BanArgs {
     /// Whom or what: bob, @10.0.0.7, 203.0.113.7, 203.0.113.0/24 or an IPv6 network
     #[arg(value_name = "USER|ADDRESS|CIDR")]
@@ -69,7 +71,8 @@ pub(crate) async fn ban(args: BanArgs, context: &Context) -> Result<(), CommandE
     let answer = operator.call(request).await?;
     let ban = answer.ban.unwrap_or_default();
     let text = format!(
-        "banned {} {}: {}",
+        "ban {}: banned {} {}: {}",
+        ban.index,
         visible(bans::target(&ban)),
         bans::until(&ban),
         cut(answer.sessions_ended, answer.streams_closed)

@@ -46,7 +46,7 @@ pub(crate) fn target(ban: &Ban) -> &str {
 fn ends(ban: &Ban) -> String {
     match &ban.expires_at {
         Some(end) => time::day_and_time(Some(end)),
-        None => "lifted".to_owned(),
+        None => "until lifted".to_owned(),
     }
 }
 

@@ -17,6 +17,8 @@ use crate::target;
 /// Their live streams end at once, with the reason, and their tokens are void. They may log in again: to keep them out, ban them.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("whom").required(true).args(["user", "session"]))]
+#[command(mut_arg("reason", |arg| arg.help("Why: 1 to 256 characters. It stands in the journal, and who is kicked is told it \
+    [default: asked for on a terminal]")))]
 pub(crate) struct KickArgs {
     /// A user name or id
     #[arg(value_name = "USER")]

@@ -117,6 +117,7 @@ fn show(entry: &LogEntry, context: &Context) -> Result<(), CommandError> {
     if context.ui.is_json() {
         context.ui.object(&entry::object(entry))
     } else {
-        context.ui.line(&entry::line(entry))
+        let (head, rest) = entry::head_and_rest(entry);
+        context.ui.line_or_fold(&head, &rest)
     }
 }

@@ -23,15 +23,23 @@ use crate::span;
 
 /// Print what was done since a time, as commands to run again on a restored server
 ///
-/// Run it on the old server, and what it prints on the restored one: a shell script of the bans that were made and lifted since its backup,
-/// the accounts made, closed and opened, the roles given, the passwords reset and the invitations taken back, each with who did it, when
-/// and why. What was refused is left out; bans that are over by now are told as comments. Accounts made and passwords reset get new codes.
+/// Run it on the old server, and what it prints on the restored one. Printed are bans made and lifted, accounts made, closed and opened,
+/// roles given and passwords reset, each with who did it, when and why; not printed is everything else: what was refused, kicks, messages,
+/// alerts, the notice, archived rooms, reports, and invitations, which a restore voids. Bans that are over by now are comments, and accounts
+/// made and passwords reset get new codes.
 #[derive(Debug, Args)]
 pub(crate) struct SinceArgs {
     /// Since when: 2026-11-22, '2026-11-22 18:30', RFC 3339, or a span back from now such as 2h
     #[arg(value_name = "TIME", value_parser = parse_moment)]
     since: Timestamp,
 }
+
+/// What stands before the first command: how to run them.
+const HEADER: [&str; 3] = [
+    "# What operators did, to be done again on a restored server with greffe-admin.",
+    "# Read it first. Then run it line by line, or as a whole with `sh -e FILE`, which stops at the first command that fails.",
+    "# Accounts made and passwords reset get new codes; invitations have to be made anew.",
+];
 
 /// What is to be done again.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +61,9 @@ pub(crate) async fn run(args: &SinceArgs, context: &Context) -> Result<(), Comma
         for entry in &entries {
             last = last.max(index(entry));
             if let Some(lines) = told(entry, now) {
+                if found == 0 {
+                    HEADER.iter().try_for_each(|line| context.ui.line(line))?;
+                }
                 found += 1;
                 lines.iter().try_for_each(|line| context.ui.line(line))?;
             }
@@ -89,7 +100,8 @@ fn told(entry: &LogEntry, now: Timestamp) -> Option<Vec<String>> {
     let command = match again {
         Again::Do(words) => {
             let mut line = "greffe-admin".to_owned();
-            let reason = ["--yes".to_owned(), "--reason".to_owned(), acted.reason.clone()];
+            // Joined, because a reason may begin with a hyphen.
+            let reason = ["--yes".to_owned(), format!("--reason={}", acted.reason)];
             for word in words.into_iter().chain(reason) {
                 line.push(' ');
                 // What a terminal would obey is written out: a reason loses nothing by that, and nothing else has such characters.
@@ -147,9 +159,6 @@ fn again(acted: &OperatorActed, ago: Duration) -> Option<Again> {
                 }
             }
             Some(command)
-        }
-        "UserAdminService/RevokeInvitation" => {
-            Some([words(&["invitations", "revoke"]), vec![argument("invitation_index")?]].concat())
         }
         _ => None,
     };
@@ -224,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_was_done_is_a_command() {
-        let tail = " --yes --reason 'it'\\''s so'";
+        let tail = " --yes '--reason=it'\\''s so'";
         for (method, arguments, expected) in [
             (
                 "BanAdminService/CreateBan",
@@ -263,11 +272,6 @@ mod tests {
                 &[("user_name", "eve"), ("roles", "none")],
                 "users create eve",
             ),
-            (
-                "UserAdminService/RevokeInvitation",
-                &[("invitation_index", "9")],
-                "invitations revoke 9",
-            ),
         ] {
             assert_eq!(
                 command(method, arguments),
@@ -280,6 +284,9 @@ mod tests {
             Some("# this ban is over")
         );
         assert_eq!(command("SessionAdminService/KickUser", &[("user", "bob")]), None);
+        // A restore voids all invitations.
+        let revoked = command("UserAdminService/RevokeInvitation", &[("invitation_index", "9")]);
+        assert_eq!(revoked, None);
     }
 
     #[test]
@@ -300,9 +307,9 @@ mod tests {
             let lines = told(&entry, Timestamp::UNIX_EPOCH).unwrap_or_default();
             prop_assert!(lines.iter().all(|line| !line.contains('\n')));
             let words = split(&lines[1]).unwrap_or_default();
-            prop_assert_eq!(words.len(), 7);
+            prop_assert_eq!(words.len(), 6);
             prop_assert_eq!(&words[3], &visible(&format!("@{user}")));
-            prop_assert_eq!(&words[6], &visible(&reason));
+            prop_assert_eq!(&words[5], &visible(&format!("--reason={reason}")));
         }
     }
 }

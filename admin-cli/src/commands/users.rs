@@ -27,6 +27,10 @@ pub(crate) struct UsersArgs {
     list: ListArgs,
 }
 
+/// The help of reasons that the user is told.
+const TOLD_TO_USER: &str =
+    "Why: 1 to 256 characters. It stands in the journal, and the user is told it [default: asked for on a terminal]";
+
 #[derive(Debug, Subcommand)]
 enum UsersCommand {
     /// List users, by name
@@ -51,6 +55,7 @@ enum UsersCommand {
         reason: ReasonArgs,
     },
     /// Make a password void and end all sessions; prints a one-time code that sets a new password
+    #[command(mut_arg("reason", |arg| arg.help(TOLD_TO_USER)))]
     ResetPassword {
         /// A user name or id
         #[arg(value_name = "USER")]
@@ -59,6 +64,7 @@ enum UsersCommand {
         reason: ReasonArgs,
     },
     /// Close an account: its sessions end and it cannot log in; its messages stay
+    #[command(mut_arg("reason", |arg| arg.help(TOLD_TO_USER)))]
     Disable {
         /// A user name or id
         #[arg(value_name = "USER")]

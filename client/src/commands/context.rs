@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use greffe::{Client, DEFAULT_SERVER, KnownServers, Options, ServerAddress, Trust};
+use greffe::{Client, DEFAULT_SERVER, KnownServers, Options, ServerAddress, Trust, WaitObserver};
 
 use super::show_rpc;
 use crate::cli::GlobalArgs;
@@ -43,11 +43,19 @@ impl Context {
 
     /// Connects without a login.
     pub(crate) async fn connect(&self) -> Result<Client, CommandError> {
-        self.connect_patiently(Options::default().retry_for).await
+        let ui = self.ui;
+        let waiting: WaitObserver = Arc::new(move |why, for_at_most| ui.waits(why, for_at_most));
+        self.connect_with(Options::default().retry_for, Some(waiting)).await
     }
 
     /// Connects without a login, for calls that are repeated for `retry_for` while the server is unreachable or busy.
+    ///
+    /// Of a call that waits nothing is said: the caller has a screen of its own.
     pub(crate) async fn connect_patiently(&self, retry_for: Duration) -> Result<Client, CommandError> {
+        self.connect_with(retry_for, None).await
+    }
+
+    async fn connect_with(&self, retry_for: Duration, waiting: Option<WaitObserver>) -> Result<Client, CommandError> {
         let address = self.address()?;
         if !address.is_tls() && !address.is_loopback() {
             self.ui.warn(&format!(
@@ -68,6 +76,7 @@ impl Context {
             client_name: "greffe-cli".to_owned(),
             retry_for,
             observer,
+            waiting,
             ..Options::default()
         };
         let client = Client::connect(&address.to_string(), options).await?;

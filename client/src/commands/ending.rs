@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use greffe::api::{EndReason, ErrorReason};
 use greffe::{Code, Error, Feed, Item};
-use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
 use super::render::kind_word;
@@ -94,20 +93,6 @@ pub(crate) fn pause(reason: EndReason, why: &Error) -> Option<String> {
     }
 }
 
-/// When the next try is, such as `in 90 s, at 22:31:05`; the time only where it is worth looking at a clock.
-pub(crate) fn next_try(retry_in: Duration) -> String {
-    let seconds = retry_in.as_secs_f32();
-    if retry_in < WORTH_A_TIME {
-        return format!("in {seconds:.1} s");
-    }
-    let at = Timestamp::now().checked_add(retry_in).ok();
-    let at = at.map(|at| at.to_zoned(TimeZone::system()).strftime(", at %H:%M:%S").to_string());
-    format!("in {seconds:.0} s{}", at.unwrap_or_default())
-}
-
-/// The shortest pause whose end is told as a time.
-const WORTH_A_TIME: Duration = Duration::from_secs(10);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +158,5 @@ mod tests {
             )
             .is_none()
         );
-        assert_eq!(next_try(Duration::from_millis(500)), "in 0.5 s");
-        assert!(next_try(Duration::from_secs(90)).starts_with("in 90 s, at "));
     }
 }

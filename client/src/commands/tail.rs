@@ -165,7 +165,7 @@ impl<'a> Tail<'a> {
                     let what = pause.unwrap_or_else(|| why.to_string());
                     self.context
                         .ui
-                        .warn(&format!("{what}; trying again {}", ending::next_try(retry_in)));
+                        .warn(&format!("{what}; trying again {}", time::from_now(retry_in)));
                 }
                 Item::Ended { reason, message, error } => {
                     if self.context.ui.is_json() {

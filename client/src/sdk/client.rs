@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use greffe_api::v1::{GetServerInfoRequest, ServerInfo};
+use greffe_api::v1::{ErrorReason, GetServerInfoRequest, ServerInfo};
 use http::uri::PathAndQuery;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -32,6 +32,12 @@ pub(crate) const MOST_PAGES: u32 = 10_000;
 /// Is told of every call before it is made: the method's path and the encoded request.
 pub type CallObserver = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
 
+/// Is told once of a call that has to wait: why, and for how long it is going to be repeated at most.
+pub type WaitObserver = Arc<dyn Fn(&Error, Duration) + Send + Sync>;
+
+/// A call that has waited for this long is told to the [`WaitObserver`].
+const WORTH_TELLING: Duration = Duration::from_secs(2);
+
 /// How to connect and how patient to be.
 #[derive(Clone)]
 pub struct Options {
@@ -49,6 +55,8 @@ pub struct Options {
     pub retry_for: Duration,
     /// Is told of every call before it is made.
     pub observer: Option<CallObserver>,
+    /// Is told of a call that has to wait for more than a moment.
+    pub waiting: Option<WaitObserver>,
 }
 
 impl Default for Options {
@@ -61,6 +69,7 @@ impl Default for Options {
             call_timeout: Duration::from_secs(30),
             retry_for: Duration::from_secs(60),
             observer: None,
+            waiting: None,
         }
     }
 }
@@ -192,7 +201,8 @@ impl Client {
     ///
     /// A request with an empty `request_id` gets a fresh one. What may be repeated is repeated, with the same `request_id` and growing
     /// pauses, while the server is unreachable, busy or asks for patience, for at most `Options::retry_for`. A server that has never
-    /// answered is not waited for: it may be no Greffe server.
+    /// answered is not waited for: it may be no Greffe server. Nor is a login repeated while the server drains: that may last for hours, and
+    /// the error says when to come back.
     pub async fn call<M: Method>(&self, mut request: M) -> Result<M::Response, Error> {
         if let Some(request_id) = request.request_id()
             && request_id.is_empty()
@@ -202,7 +212,9 @@ impl Client {
         if let Some(observer) = &self.shared.options.observer {
             observer(M::PATH, &request.encode_to_vec());
         }
-        let deadline = Instant::now() + self.shared.options.retry_for;
+        let begin = Instant::now();
+        let deadline = begin + self.shared.options.retry_for;
+        let mut waiting = self.shared.options.waiting.as_ref();
         let mut pauses = Pauses::default();
         loop {
             let error = match self.call_once(request.clone()).await {
@@ -220,11 +232,16 @@ impl Client {
             let again = if M::REPEATABLE {
                 error.is_transient()
             } else {
-                error.is_refused_for_now()
+                error.is_refused_for_now() && !error.is(ErrorReason::ServerDraining)
             };
             let pause = pauses.next(error.retry_after);
             if !again || Instant::now() + pause > deadline {
                 return Err(error);
+            }
+            if begin.elapsed() + pause >= WORTH_TELLING
+                && let Some(waiting) = waiting.take()
+            {
+                waiting(&error, deadline.saturating_duration_since(Instant::now()));
             }
             tokio::time::sleep(pause).await;
         }

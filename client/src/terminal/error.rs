@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::time;
 use crate::{Code, Error, reason};
 
 /// How the process ends. The numbers are part of the interface.
@@ -142,6 +143,14 @@ impl CommandError {
             Self::Hinted { error, .. } => error.names(),
             Self::ClosedPipe => ("OK", ""),
         }
+    }
+}
+
+/// What to do about a server that takes nobody new for a while.
+pub fn come_back(error: &Error) -> String {
+    match error.retry_after {
+        Some(wait) => format!("come back {}", time::from_now(wait)),
+        None => "come back in a minute".to_owned(),
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use unicode_width::UnicodeWidthStr as _;
+
 /// Returns `text` on one line: also line breaks are written out.
 pub fn visible(text: &str) -> String {
     escape(text.chars())
@@ -42,6 +44,23 @@ pub fn visible_json(json: &str) -> String {
         }
     }
     safe
+}
+
+/// Breaks a line that is safe to show at its spaces into indented ones of at most `columns` columns. A word that is longer stays whole, so that it
+/// can be copied.
+pub fn folded(line: &str, columns: usize) -> Vec<String> {
+    const INDENT: &str = "    ";
+    let mut lines: Vec<String> = Vec::new();
+    for word in line.split(' ') {
+        match lines.last_mut() {
+            Some(last) if last.width() + 1 + word.width() <= columns => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => lines.push(format!("{INDENT}{word}")),
+        }
+    }
+    lines
 }
 
 fn escape(chars: impl Iterator<Item = char>) -> String {
@@ -101,6 +120,17 @@ mod tests {
         assert_eq!(visible("\u{9b}2J"), "\\u{9b}2J");
         assert_eq!(visible("one\r\ntwo\tthree"), "one\\r\\ntwo\\tthree");
         assert_eq!(visible("zero\u{200b}width\u{feff}"), "zero\\u{200b}width\\u{feff}");
+    }
+
+    #[test]
+    fn long_lines_are_folded_at_spaces_and_long_words_stay_whole() {
+        assert_eq!(folded("one two three", 12), ["    one two", "    three"]);
+        assert_eq!(folded("一二 三", 9), ["    一二", "    三"]);
+        assert_eq!(
+            folded("a 0123456789abcdef b", 12),
+            ["    a", "    0123456789abcdef", "    b"]
+        );
+        assert_eq!(folded("", 12), ["    "]);
     }
 
     #[test]

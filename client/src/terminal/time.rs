@@ -1,5 +1,7 @@
 //! Times: RFC 3339 in UTC for programs, local ones for people.
 
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use prost_types::Timestamp as Wire;
@@ -37,9 +39,29 @@ pub fn time_of_day(time: Option<&Wire>) -> String {
     local(time).map_or_else(|| "--:--".to_owned(), |time| time.strftime("%H:%M").to_string())
 }
 
+/// The shortest pause whose end is told as a time.
+const WORTH_A_TIME: Duration = Duration::from_secs(10);
+
+/// The end of a pause that begins now, such as `in 90 s, at 22:31:05`; the time only where it is worth looking at a clock.
+pub fn from_now(pause: Duration) -> String {
+    let seconds = pause.as_secs_f32();
+    if pause < WORTH_A_TIME {
+        return format!("in {seconds:.1} s");
+    }
+    let at = Timestamp::now().checked_add(pause).ok();
+    let at = at.map(|at| at.to_zoned(TimeZone::system()).strftime(", at %H:%M:%S").to_string());
+    format!("in {seconds:.0} s{}", at.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_long_pause_is_told_as_a_time() {
+        assert_eq!(from_now(Duration::from_millis(500)), "in 0.5 s");
+        assert!(from_now(Duration::from_secs(90)).starts_with("in 90 s, at "));
+    }
 
     #[test]
     fn times_for_programs_have_microseconds() {

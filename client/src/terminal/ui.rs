@@ -1,14 +1,17 @@
 //! All output of the program. Data goes to stdout; notes, warnings and errors go to stderr.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::error::{CommandError, Exit, Hints};
-use super::text::{visible, visible_json, visible_lines};
+use super::text::{folded, visible, visible_json, visible_lines};
+use crate::Error;
 
 /// How the program speaks.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,30 @@ impl Ui {
         written(writeln!(out, "{line}").and_then(|()| out.flush()))
     }
 
+    /// How many columns the terminal has that data goes to; `None` if it is no terminal.
+    pub fn columns(self) -> Option<usize> {
+        #[cfg(unix)]
+        if io::stdout().is_terminal()
+            && let Ok(size) = rustix::termios::tcgetwinsize(io::stdout())
+            && size.ws_col > 0
+        {
+            return Some(usize::from(size.ws_col));
+        }
+        None
+    }
+
+    /// Prints a line of data that is safe to show: as it is if it fits, or goes to no terminal; otherwise `head`, and `rest` indented.
+    pub fn line_or_fold(self, head: &str, rest: &str) -> Result<(), CommandError> {
+        let whole = format!("{head} {rest}");
+        match self.columns() {
+            Some(columns) if whole.width() > columns => {
+                self.line(head.trim_end())?;
+                folded(rest, columns).iter().try_for_each(|line| self.line(line))
+            }
+            _ => self.line(&whole),
+        }
+    }
+
     /// Prints an object of data.
     pub fn object(self, object: &Value) -> Result<(), CommandError> {
         let mut out = io::stdout().lock();
@@ -62,29 +89,61 @@ impl Ui {
         written(out.write_all(bytes).and_then(|()| out.flush()))
     }
 
-    /// Prints a table; everything in it is made safe. Nothing if it has no rows.
+    /// Prints a table; everything in it is made safe. Nothing if it has no rows. On a terminal for which it is too wide, each row has a
+    /// line with its first cell, and the others below, each after the name of its column.
     pub fn table(self, header: &[&str], rows: Vec<Vec<String>>) -> Result<(), CommandError> {
         if rows.is_empty() {
             return Ok(());
         }
+        let rows: Vec<Vec<String>> = rows
+            .into_iter()
+            .map(|row| row.iter().map(|cell| visible(cell)).collect())
+            .collect();
         let mut table = Table::new();
         table
             .load_style(presets::NOTHING)
             .set_content_arrangement(ContentArrangement::Disabled)
             .set_header(header.to_vec());
-        for row in rows {
-            table.add_row(row.iter().map(|cell| visible(cell)));
+        table.add_rows(&rows);
+        let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        match self.columns() {
+            // Two columns are a name and what it is: there is nothing to gain.
+            Some(columns) if header.len() > 2 && lines.iter().any(|line| line.width() > columns) => {
+                rows.iter().try_for_each(|row| self.record(header, row, columns))
+            }
+            _ => lines.iter().try_for_each(|line| self.line(line)),
         }
-        for line in table.lines() {
-            self.line(line.trim_end())?;
-        }
-        Ok(())
+    }
+
+    /// Prints a row of a table that is too wide.
+    fn record(self, header: &[&str], row: &[String], columns: usize) -> Result<(), CommandError> {
+        let cells: Vec<String> = header
+            .iter()
+            .zip(row)
+            .filter(|(_, cell)| !cell.is_empty())
+            .map(|(name, cell)| format!("{}: {cell}", name.to_lowercase()).trim_start_matches(": ").to_owned())
+            .collect();
+        let Some((first, rest)) = cells.split_first() else {
+            return Ok(());
+        };
+        self.line(first)?;
+        folded(&rest.join(", "), columns).iter().try_for_each(|line| self.line(line))
     }
 
     /// Says something that is not data.
     pub fn note(self, text: &str) {
         for line in visible_lines(text) {
             self.to_stderr(&line, Style::new());
+        }
+    }
+
+    /// Says that a call has to wait, and why, if somebody sits there who could wonder.
+    pub fn waits(self, why: &Error, for_at_most: Duration) {
+        if io::stderr().is_terminal() && !self.json {
+            self.note(&format!(
+                "{why}; trying again for up to {} s, Ctrl-C gives up",
+                for_at_most.as_secs().max(1)
+            ));
         }
     }
 

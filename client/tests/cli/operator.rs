@@ -170,6 +170,36 @@ fn from_a_drain_a_chat_comes_back_by_itself_and_not_before_it_may() {
 }
 
 #[test]
+fn during_a_drain_who_logs_in_is_told_at_once_when_to_come_back() {
+    const AWAY: i64 = 40;
+    let server = Server::start();
+    let alice = server.user("alice");
+    server.operator(SetDrainingRequest {
+        reason: "new disks".into(),
+        draining: true,
+        reconnect_after: Some(span(AWAY)),
+        ..Default::default()
+    });
+    let since = Instant::now();
+    for (arguments, input) in [
+        (["login", "alice", "--password-stdin"], format!("{PASSWORD}\n")),
+        (["register", "bob", "--password-stdin"], format!("{PASSWORD}\n")),
+        (
+            ["reset-password", "alice", "--password-stdin"],
+            format!("code\n{NEW_PASSWORD}\n"),
+        ),
+    ] {
+        let refused = alice.run_with_input(arguments, input).failed(3);
+        for part in ["new disks", "hint: come back in 40 s, at "] {
+            assert!(refused.stderr.contains(part), "{refused:?}");
+        }
+    }
+    assert!(since.elapsed() < Duration::from_secs(AWAY.unsigned_abs()));
+    // Who is logged in can go on.
+    alice.run(["whoami"]).succeeded();
+}
+
+#[test]
 fn from_maintenance_a_chat_comes_back_by_itself() {
     let mut server = Server::start();
     let alice = server.user("alice");

@@ -318,13 +318,13 @@ impl Running {
     /// Waits for a line on stdout that contains `part`; returns it.
     #[track_caller]
     pub(crate) fn expect_line(&self, part: &str) -> String {
-        expect(&self.stdout, part)
+        expect(&self.stdout, &self.stderr, part)
     }
 
     /// Waits for a line on stderr that contains `part`; returns it.
     #[track_caller]
     pub(crate) fn expect_note(&self, part: &str) -> String {
-        expect(&self.stderr, part)
+        expect(&self.stderr, &self.stdout, part)
     }
 
     /// Waits for the end; returns how the process exited and what it still printed.
@@ -353,14 +353,17 @@ impl Drop for Running {
 }
 
 #[track_caller]
-fn expect(lines: &Receiver<String>, part: &str) -> String {
+fn expect(lines: &Receiver<String>, others: &Receiver<String>, part: &str) -> String {
     let deadline = Instant::now() + PATIENCE;
     let mut seen = Vec::new();
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) if line.contains(part) => return line,
             Ok(line) => seen.push(line),
-            Err(error) => panic!("no line with {part:?} ({error}); there were {seen:#?}"),
+            Err(error) => {
+                let others: Vec<String> = others.try_iter().collect();
+                panic!("no line with {part:?} ({error}); there were {seen:#?}, and on the other stream {others:#?}")
+            }
         }
     }
 }

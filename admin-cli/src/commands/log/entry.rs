@@ -48,8 +48,8 @@ pub(crate) fn short_method(method: &str) -> &str {
     method.rsplit('/').next().unwrap_or(method)
 }
 
-/// A row on one line: time, number, whom it is about, what happened.
-pub(crate) fn line(entry: &LogEntry) -> String {
+/// A row for people: time, number and whom it is about; and what happened.
+pub(crate) fn head_and_rest(entry: &LogEntry) -> (String, String) {
     let event = entry.event.clone().unwrap_or_default();
     let head = event.head.unwrap_or_default();
     let about = if entry.user_name.is_empty() {
@@ -59,11 +59,8 @@ pub(crate) fn line(entry: &LogEntry) -> String {
     };
     let content = event.body.as_ref().and_then(|body| body.content.as_ref());
     let what = content.map_or_else(|| without_body(&head), |content| happened(entry, content));
-    format!(
-        "{}  #{:<7} {about:<16} {what}",
-        time::day_and_time(head.time.as_ref()),
-        head.index
-    )
+    let when = time::day_and_time(head.time.as_ref());
+    (format!("{when}  #{:<7} {about:<16}", head.index), what)
 }
 
 fn without_body(head: &EventHead) -> String {
@@ -308,7 +305,7 @@ mod tests {
                 attempted_name: "\u{1b}[2Jbob".into(),
             })),
         );
-        let line = line(&entry);
+        let (_, line) = head_and_rest(&entry);
         assert!(
             line.contains("login refused from 10.0.0.7:5432, as \\u{1b}[2Jbob"),
             "{line}"
@@ -338,7 +335,7 @@ mod tests {
             refusal: "no such user".into(),
         };
         let entry = entry(EventKind::OperatorActed, Some(Content::OperatorActed(acted)));
-        let line = line(&entry);
+        let (_, line) = head_and_rest(&entry);
         assert!(
             line.ends_with(
                 "KickUser by alice from 10.0.0.7:5432 user=bob: insults - refused, USER_NOT_FOUND: no such user"
@@ -351,7 +348,7 @@ mod tests {
     #[test]
     fn an_erased_row_is_still_told() {
         let entry = entry(EventKind::LoggedIn, None);
-        assert!(line(&entry).ends_with("logged_in (erased)"));
+        assert!(head_and_rest(&entry).1.ends_with("logged_in (erased)"));
         assert_eq!(object(&entry)["erased"], json!(true));
     }
 }

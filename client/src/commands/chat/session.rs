@@ -22,6 +22,7 @@ use crate::commands::render::Names;
 use crate::commands::target;
 use crate::error::CommandError;
 use crate::text::visible;
+use crate::time;
 use sending::{Answered, Waiting};
 
 /// If more than this was missed in a room, only the newest of it is shown.
@@ -149,7 +150,7 @@ impl Session {
                 }
                 Ok(Some(Item::Disconnected { reason, why, retry_in })) => {
                     if let Some(words) = ending::pause(reason, &why) {
-                        let next = ending::next_try(retry_in);
+                        let next = time::from_now(retry_in);
                         self.console.note(&format!("{words}; trying again {next}")).await;
                     }
                     trouble = Some(why);

@@ -16,6 +16,7 @@ use crate::commands::render::{Author, Telling, event_object, short, tell};
 use crate::commands::target;
 use crate::error::CommandError;
 use crate::text::visible;
+use crate::time;
 
 /// The shortest pause before another try that is told.
 const WORTH_TELLING: Duration = Duration::from_secs(5);
@@ -70,7 +71,7 @@ impl Session {
 
     async fn disconnected(&mut self, reason: EndReason, why: &Error, retry_in: Duration) {
         let paused = ending::pause(reason, why);
-        let next = ending::next_try(retry_in);
+        let next = time::from_now(retry_in);
         if std::mem::take(&mut self.connected) {
             self.away_since = Instant::now();
             let what = paused.clone().unwrap_or_else(|| format!("disconnected: {why}"));
