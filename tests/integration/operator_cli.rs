@@ -9,7 +9,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tonic::Code;
 
 use crate::support::server::binary;
-use crate::support::{ErrorReason, Kind, Options, PASSWORD, Server, User, v1, within};
+use crate::support::{ErrorReason, Kind, Options, PASSWORD, Server, User, refused, v1, within};
 
 /// What a command did.
 #[derive(Debug)]
@@ -422,6 +422,7 @@ async fn row(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
 async fn what_was_done_since_a_backup_is_done_again_on_the_restored_server() {
     let (mut server, tool, _bob) = with_bob().await;
     server.user("carol").await;
+    let dave = server.user("dave").await;
     tool.run(&["users", "create", "root0", "--role", "operator", "--reason", "first"])
         .await
         .exits(0);
@@ -442,15 +443,16 @@ async fn what_was_done_since_a_backup_is_done_again_on_the_restored_server() {
     tool.run(&["users", "disable", "nobody", "--yes", "--reason", "refused"])
         .await
         .exits(4);
+    dave.change_password(PASSWORD, "another owl in the attic").await.unwrap();
     let script = tool.run(&["since", &since]).await.exits(0).stdout;
     assert_eq!(
         script.lines().filter(|line| line.starts_with("greffe-admin ")).count(),
-        5,
+        6,
         "{script}"
     );
     assert_eq!(
         script.lines().filter(|line| line.starts_with("# row ")).count(),
-        5,
+        6,
         "{script}"
     );
 
@@ -465,6 +467,9 @@ async fn what_was_done_since_a_backup_is_done_again_on_the_restored_server() {
     shell.args(["-e", "-s"]).env("PATH", path_with(&binary())).stdin(Stdio::piped());
     finished(shell, &script).await.exits(0);
     assert_eq!(before, standing(&tool).await);
+    // What dave changed the password from, perhaps because somebody knew it, was good again.
+    let login = User::log_in(server.channel().await, "dave", PASSWORD).await;
+    refused(login, ErrorReason::WrongCredentials);
 }
 
 /// Who is banned and why, and which accounts may do what.

@@ -3,9 +3,11 @@
 //! A restored server knows nothing of what was done after its backup was made. The old server's audit log does: what must be done again is
 //! printed as commands, in the order in which it was done.
 
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use clap::Args;
+use greffe::Operator;
 use greffe::admin_api::LogEntry;
 use greffe::api::event_body::Content;
 use greffe::api::{ErrorReason, OperatorActed};
@@ -24,7 +26,7 @@ use crate::span;
 /// Print what was done since a time, as commands to run again on a restored server
 ///
 /// Run it on the old server, and what it prints on the restored one. Printed are bans made and lifted, accounts made, closed and opened,
-/// roles given and passwords reset, each with who did it, when and why; not printed is everything else: what was refused, kicks, messages,
+/// roles given and passwords reset, each with who did it, when and why, and, for who changed a password by themselves, a reset; not printed is everything else: what was refused, kicks, messages,
 /// alerts, the notice, archived rooms, reports, and invitations, which a restore voids. Bans that are over by now are comments, and accounts
 /// made and passwords reset get new codes.
 #[derive(Debug, Args)]
@@ -53,29 +55,90 @@ enum Again {
 /// Prints the commands.
 pub(crate) async fn run(args: &SinceArgs, context: &Context) -> Result<(), CommandError> {
     let operator = context.operator().await?;
-    let pages = Pages::new(operator, Log::Audit, String::new(), Some(args.since));
     let now = Timestamp::now();
-    let (mut last, mut found) = (-1, 0_u64);
+    let mut found = Vec::new();
+    // Accounts that get a code anyway.
+    let mut with_code = HashSet::new();
+    each(operator, Log::Audit, args.since, |entry| {
+        let Some(lines) = told(entry, now) else { return };
+        with_code.extend(gets_code(entry));
+        found.push(lines);
+    })
+    .await?;
+    // What they changed it from is good again on the restored server.
+    let mut changed = BTreeMap::new();
+    each(operator, Log::Connections, args.since, |entry| {
+        if let Some(lines) = password_changed(entry, now)
+            && !with_code.contains(&entry.user_name)
+        {
+            changed.insert(entry.user_name.clone(), lines);
+        }
+    })
+    .await?;
+    found.extend(changed.into_values());
+    if found.is_empty() {
+        context.ui.note("nothing was done since then that would have to be done again");
+        return Ok(());
+    }
+    HEADER.iter().try_for_each(|line| context.ui.line(line))?;
+    found.iter().flatten().try_for_each(|line| context.ui.line(line))
+}
+
+/// Goes through a log.
+async fn each(
+    operator: &Operator,
+    log: Log,
+    since: Timestamp,
+    mut take: impl FnMut(&LogEntry),
+) -> Result<(), CommandError> {
+    let pages = Pages::new(operator, log, String::new(), Some(since));
+    let mut last = -1;
     loop {
         let (entries, has_more) = pages.after(last).await?;
         for entry in &entries {
             last = last.max(index(entry));
-            if let Some(lines) = told(entry, now) {
-                if found == 0 {
-                    HEADER.iter().try_for_each(|line| context.ui.line(line))?;
-                }
-                found += 1;
-                lines.iter().try_for_each(|line| context.ui.line(line))?;
-            }
+            take(entry);
         }
         if !has_more || entries.is_empty() {
-            break;
+            return Ok(());
         }
     }
-    if found == 0 {
-        context.ui.note("nothing was done since then that would have to be done again");
+}
+
+/// The account for which an act makes a code.
+fn gets_code(entry: &LogEntry) -> Option<String> {
+    let Some(Content::OperatorActed(acted)) = entry.event.as_ref()?.body.as_ref()?.content.as_ref() else {
+        return None;
+    };
+    let makes_code = ["/ResetUserPassword", "/CreateUser"]
+        .iter()
+        .any(|method| acted.method.ends_with(method));
+    makes_code.then(|| entry.user_name.clone())
+}
+
+/// The lines for a row of a changed password.
+fn password_changed(entry: &LogEntry, now: Timestamp) -> Option<Vec<String>> {
+    let event = entry.event.as_ref()?;
+    let head = event.head.as_ref()?;
+    let Some(Content::PasswordChanged(_)) = event.body.as_ref()?.content.as_ref() else {
+        return None;
+    };
+    if entry.user_name.is_empty() {
+        return None;
     }
-    Ok(())
+    let at_time = time::instant(head.time.as_ref()).unwrap_or(now);
+    Some(vec![
+        format!(
+            "# row {} {} {} changed the password; the one from before is good again after a restore",
+            head.index,
+            at_time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            visible(&entry.user_name)
+        ),
+        format!(
+            "greffe-admin users reset-password {} --yes '--reason=the password was changed after the backup'",
+            quoted(&visible(&at(&entry.user_name)))
+        ),
+    ])
 }
 
 /// The lines for a row, if it is of an act that matters.
