@@ -8,7 +8,7 @@ mod place;
 use std::{
     fs, io,
     io::{Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::mpsc,
     time::Duration,
@@ -19,17 +19,18 @@ use greffe_api::v1::Restored;
 use self::place::Place;
 pub use self::place::named;
 use crate::{
+    blobs,
     check::{CheckError, inspect},
     domain::{
         clock::{Micros, timestamp},
-        ids::{hex, random_epoch, random_journal_id},
+        ids::{FileId, hex, random_epoch, random_journal_id},
     },
     journal::tree::{Edge, Hash},
     lifecycle::DATABASE,
     ownership::DirectoryError,
     store::{
         Identity, StoreError,
-        sqlite::backup::{copy, set_mark},
+        sqlite::backup::{copy, file_ids, set_mark},
     },
 };
 
@@ -208,7 +209,13 @@ pub fn look(data_dir: &Path, target: &Path) -> Result<(), BackupError> {
 /// There is something at `target` or it is no place for a backup, the disk is full, or the copy turned out not to be in order.
 pub fn make(database: &Path, data_dir: &Path, target: &Path, note: &Note) -> Result<Report, BackupError> {
     let place = Place::find(data_dir, target)?;
-    let needed = size_of(database)? + size_of_log(database);
+    let copies_files = !same_disk(data_dir, &place.parent)?;
+    let files = if copies_files {
+        size_below(&data_dir.join(blobs::DIRECTORY))
+    } else {
+        0
+    };
+    let needed = size_of(database)? + size_of_log(database) + files;
     let free = place.free()?;
     if free < needed.saturating_add(LEFT_FREE) {
         return Err(BackupError::NoRoom {
@@ -226,6 +233,8 @@ pub fn make(database: &Path, data_dir: &Path, target: &Path, note: &Note) -> Res
     file.sync_all().map_err(|error| BackupError::file(&copied, error))?;
     let mut bytes = size_of(&copied)?;
     bytes += copy_certificate(&data_dir.join(TLS), &partial.path.join(TLS))?;
+    // After the database, so that every file that it knows is there.
+    bytes += copy_files(data_dir, &partial.path, &file_ids(&copied)?, copies_files)?;
     sync_directory(&partial.path)?;
 
     let checked = inspect(&partial.path)?;
@@ -241,6 +250,58 @@ pub fn make(database: &Path, data_dir: &Path, target: &Path, note: &Note) -> Res
         root: checked.root,
         bytes,
     })
+}
+
+/// Whether two directories are on one disk, where files can be linked and need no second copy.
+fn same_disk(one: &Path, other: &Path) -> Result<bool, BackupError> {
+    let disk = |path: &Path| match fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.dev()),
+        Err(error) => Err(BackupError::file(path, error)),
+    };
+    Ok(disk(one)? == disk(other)?)
+}
+
+/// Bytes of all files below a directory, as far as it can be read.
+fn size_below(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
+}
+
+/// Puts the bytes of files into a backup: links to them, since they never change, or copies of them. Tells how many bytes they have.
+fn copy_files(data_dir: &Path, to: &Path, ids: &[FileId], copies: bool) -> Result<u64, BackupError> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let (from, to) = (data_dir.join(blobs::DIRECTORY), to.join(blobs::DIRECTORY));
+    private_directory(&to).map_err(|error| BackupError::file(&to, error))?;
+    let mut bytes = 0;
+    for id in ids {
+        let source = blobs::path_in(&from, *id);
+        bytes += size_of(&source)?;
+        let placed = if copies {
+            let copy = to.join(id.to_string());
+            copy_file(&source, &copy)
+                .and_then(|()| blobs::link(&to, *id, &copy))
+                .and_then(|()| fs::remove_file(&copy))
+        } else {
+            blobs::link(&to, *id, &source)
+        };
+        placed.map_err(|error| BackupError::file(&source, error))?;
+    }
+    sync_directory(&to)?;
+    Ok(bytes)
+}
+
+/// Copies a file, and brings the copy to the disk.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let mut copy = private_file(to)?;
+    io::copy(&mut fs::File::open(from)?, &mut copy)?;
+    copy.sync_all()
 }
 
 /// Copies the database, and brings to the disk what was written as it goes: all at once in the end, it would keep the server's own writes waiting.

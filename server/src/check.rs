@@ -1,5 +1,6 @@
 //! `greffe-server check`: verifies a data directory offline. Every row of the journal is hashed again, and people, rooms, memberships, the places of
-//! events, the texts that are withheld, reactions and mentions are compared with what the journal says. Passwords, sessions and read marks are not
+//! events, the texts that are withheld, reactions, mentions and
+//! the bytes of files are compared with what the journal says. Passwords, sessions and read marks are not
 //! in the journal, and cannot be compared.
 
 use std::collections::{HashMap, HashSet};
@@ -11,14 +12,16 @@ use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{BodyState, EventHead, EventKind};
 use serde::Serialize;
 
+use crate::blobs;
 use crate::domain::clock::timestamp;
 use crate::domain::entry::Entry;
-use crate::domain::ids::{RoomId, UserId, hex};
+use crate::domain::ids::{FileId, RoomId, UserId, hex};
 use crate::domain::state::State;
 use crate::journal::event::{decode, decode_body};
 use crate::journal::tree::{Edge, leaf_hash};
 use crate::journal::verify::check_row;
 use crate::lifecycle::{DATABASE, DataDir, StartError};
+use crate::staging::sha256_of_file;
 use crate::store::LogPlace;
 use crate::store::schema::{log_event, mention, reaction, room, room_event, user};
 use crate::store::sqlite::load::{known_identity, rows_from, state};
@@ -144,6 +147,9 @@ impl Rooms {
                 }
                 edits.push(head.seq);
             }
+            EventKind::FileRemoved => {
+                self.withheld.insert((number, head.target_seq), BodyState::Deleted);
+            }
             EventKind::MessageDeleted => {
                 for seq in self.edits.get(&message).into_iter().flatten().chain([&head.target_seq]) {
                     self.withheld.insert((number, *seq), BodyState::Deleted);
@@ -163,6 +169,8 @@ struct Folds {
     reactions: HashMap<(RoomId, i64, UserId, String), i64>,
     /// Whom the current texts of messages mention.
     mentions: HashMap<(RoomId, i64), Vec<UserId>>,
+    /// Hashes of files, as far as they were not erased.
+    hashes: HashMap<FileId, Vec<u8>>,
 }
 
 impl Folds {
@@ -184,6 +192,10 @@ impl Folds {
             }
             Content::MessageEdited(edited) => {
                 self.mentions.insert((room, target), people(&edited.mentioned_user_ids));
+            }
+            Content::FileShared(shared) => {
+                let id = shared.file_id.parse().ok();
+                self.hashes.extend(id.map(|id| (id, shared.sha256.to_vec())));
             }
             Content::MessageDeleted(_) => {
                 self.mentions.remove(&(room, target));
@@ -374,6 +386,7 @@ pub(crate) fn inspect(path: &Path) -> Result<Report, CheckError> {
         count_logged(&mut connection, in_logs)?;
     }
     texts(&mut connection, &rooms)?;
+    bytes(path, &stored, &folds.hashes)?;
     Ok(Report {
         ok: true,
         size: next,
@@ -452,6 +465,21 @@ fn place(connection: &mut SqliteConnection, number: i64, head: &EventHead) -> Re
     } else {
         Err(Err("its room has it otherwise".into()))
     }
+}
+
+/// Whether the bytes of every file are there, also of those that were taken away, and are what the journal says.
+fn bytes(path: &Path, state: &State, hashes: &HashMap<FileId, Vec<u8>>) -> Result<(), CheckError> {
+    let directory = path.join(blobs::DIRECTORY);
+    for file in state.files().iter() {
+        let wrong = |why: String| CheckError::Derived(format!("the bytes of file {}: {why}", file.id));
+        let found = sha256_of_file(&blobs::path_in(&directory, file.id), file.size);
+        let found = found.map_err(|error| wrong(error.to_string()))?;
+        // Of a file whose row was erased only the size is known.
+        if hashes.get(&file.id).is_some_and(|hash| hash[..] != found[..]) {
+            return Err(wrong("they are not those that were sent".into()));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the texts that are withheld from members are those that the journal says were replaced or deleted, and whether the current ones are.

@@ -13,6 +13,7 @@ pub mod decide;
 pub mod entry;
 pub mod error;
 pub mod facts;
+pub mod files;
 pub mod ids;
 pub mod log;
 pub mod operator;

@@ -6,6 +6,7 @@ pub mod admin;
 mod auth;
 mod chat;
 mod convert;
+mod files;
 mod frames;
 pub mod health;
 pub mod messages;
@@ -27,6 +28,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use self::health::Health;
 use crate::activity::Activity;
+use crate::blobs::Blobs;
 use crate::config::{Config, InvitationCodes};
 use crate::domain::error::Error;
 use crate::domain::ids::{RoomId, UserId};
@@ -38,6 +40,7 @@ use crate::limiter::LoginLimiter;
 use crate::live::feed::Feed;
 use crate::passwords::Passwords;
 use crate::search::Search;
+use crate::staging::Staging;
 use crate::stopping::Stopping;
 use crate::store::{Identity, Reader};
 
@@ -77,6 +80,10 @@ pub struct App {
     pub connections: Connections,
     /// Where members connect.
     pub listen: SocketAddr,
+    /// Keeps the bytes of files.
+    pub blobs: Arc<dyn Blobs>,
+    /// Files on their way.
+    pub staging: Arc<Staging>,
     /// Held while a backup is made.
     pub backup: tokio::sync::Mutex<()>,
 }

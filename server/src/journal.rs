@@ -13,6 +13,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 
 use crate::domain::entry::Entry;
+use crate::domain::files::Upload;
+use crate::domain::ids::FileId;
 use crate::domain::state::State;
 
 /// An event that is on disk.
@@ -26,12 +28,33 @@ pub struct Committed {
     pub bare: Option<Bytes>,
 }
 
+/// How an upload stands after a batch; it is no event.
+#[derive(Debug, Clone)]
+pub enum UploadChange {
+    /// It is begun, or went on.
+    Set(Box<Upload>),
+    /// It is given up.
+    Gone(FileId),
+}
+
+impl UploadChange {
+    /// Takes it into a state.
+    pub fn apply(&self, state: &mut State) {
+        match self {
+            Self::Set(upload) => state.files_mut().set_upload((**upload).clone()),
+            Self::Gone(id) => _ = state.files_mut().drop_upload(*id),
+        }
+    }
+}
+
 /// Who is told of events once they are on disk, on the writer's thread, in the order of their indices.
 pub trait Publish: Send + 'static {
     /// Takes a batch. Must not block.
     fn publish(&self, batch: &[Committed]);
     /// Notes that sessions were used.
     fn touch(&self, sessions: &[(crate::domain::ids::SessionId, crate::domain::clock::Micros)]);
+    /// Notes how uploads stand now, or that they are gone. Called before the events of the same batch are published.
+    fn uploads(&self, changes: &[UploadChange]);
 }
 
 /// The state as everyone may see it: of the events that are on disk.

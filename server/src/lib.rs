@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod backup;
+pub mod blobs;
 pub mod check;
 pub mod config;
 pub mod domain;
@@ -14,6 +15,7 @@ pub mod live;
 pub mod ownership;
 pub mod passwords;
 pub mod search;
+pub mod staging;
 pub mod stopping;
 pub mod store;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! Starting, running and stopping.
 
 mod data_dir;
+mod reconcile;
 mod serve;
 mod upkeep;
 
@@ -17,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::activity::Activity;
 use crate::backup::Mark;
+use crate::blobs::{BlobError, Blobs, LocalBlobs};
 use crate::config::{Config, ConfigError, Limits};
 use crate::domain::clock::Micros;
+use crate::domain::command::Command;
 use crate::domain::decide::Rules;
 use crate::domain::entry::{Aside, Entry, Reached};
 use crate::domain::ids::SessionId;
@@ -31,13 +34,14 @@ use crate::grpc::{App, server_info::VERSION};
 use crate::journal::tree::{Edge as TreeEdge, leaf_hash};
 use crate::journal::verify::check_row;
 use crate::journal::writer::{Journal, Writer, WriterError};
-use crate::journal::{Committed, Publish, View};
+use crate::journal::{Committed, Publish, UploadChange, View};
 use crate::limiter::LoginLimiter;
 use crate::live::Ending;
 use crate::live::feed::{Drain, Feed, FeedLimits};
 use crate::live::mailbox::Bounds;
 use crate::passwords::Passwords;
 use crate::search::Search;
+use crate::staging::Staging;
 use crate::stopping::{Order as StopOrder, Stopping};
 use crate::store::sqlite::{OpenError, SqliteAppender, open};
 use crate::store::{Appender as _, Identity, Reader, StoreError};
@@ -88,6 +92,9 @@ pub enum StartError {
     /// Metrics cannot be served.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// The files cannot be read or put in order.
+    #[error("the files in the data directory cannot be read or put in order")]
+    Files(#[source] BlobError),
     /// Reflection or a thread could not be set up.
     #[error("setting up failed: {0}")]
     SetUp(String),
@@ -128,6 +135,10 @@ impl Publish for Publisher {
         if let Some(last) = batch.last() {
             self.sizes.send_replace(last.entry.index + 1);
         }
+    }
+
+    fn uploads(&self, changes: &[UploadChange]) {
+        self.feed.uploads(changes);
     }
 
     fn touch(&self, sessions: &[(SessionId, Micros)]) {
@@ -230,6 +241,8 @@ impl Server {
         )?;
 
         let (journal, commands) = Journal::new();
+        let files = open_files(data_dir.path(), writer.state(), &journal).await;
+        let (blobs, staging) = files.map_err(StartError::Files)?;
         let writer_stop = CancellationToken::new();
         let (done, writer_done) = oneshot::channel();
         let (runtime, stop) = (tokio::runtime::Handle::current(), writer_stop.clone());
@@ -259,6 +272,8 @@ impl Server {
             connections: edge.connections(),
             listen: local_addr,
             backup: tokio::sync::Mutex::default(),
+            blobs,
+            staging,
             config,
             identity,
             journal,
@@ -376,6 +391,20 @@ impl Server {
     }
 }
 
+/// Opens the directories of files and of uploads, puts them in order, and has uploads given up that have lost their bytes.
+async fn open_files(
+    data_dir: &Path,
+    state: &State,
+    journal: &Journal,
+) -> Result<(Arc<dyn Blobs>, Arc<Staging>), BlobError> {
+    let blobs = Arc::new(LocalBlobs::open(data_dir)?);
+    let staging = Arc::new(Staging::open(data_dir)?);
+    for (owner, id) in reconcile::files(state, &*blobs, &staging).await? {
+        journal.note(Command::DropUpload { owner, id });
+    }
+    Ok((blobs, staging))
+}
+
 fn feed_limits(limits: &Limits) -> FeedLimits {
     FeedLimits {
         bounds: Bounds {
@@ -392,6 +421,8 @@ fn rules(limits: &Limits) -> Rules {
         rooms_per_user: limits.rooms_per_user,
         invitations_per_user: limits.invitations_per_user,
         sessions_per_user: limits.sessions_per_user,
+        files: limits.of_files(),
+        uploads_per_user: limits.uploads_per_user,
         rate: Rate::new(i64::from(limits.messages_per_second), i64::from(limits.messages_burst)),
     }
 }

@@ -15,7 +15,8 @@ use futures_util::future::BoxFuture;
 use crate::domain::clock::Micros;
 use crate::domain::entry::Entry;
 use crate::domain::facts::{Facts, Needs};
-use crate::domain::ids::{CodeHash, RequestKey, RoomId, UserId};
+use crate::domain::files::Upload;
+use crate::domain::ids::{CodeHash, FileId, RequestKey, RoomId, UserId};
 use crate::domain::log::Log;
 use crate::domain::state::{Member, Room, Session, State, User};
 use crate::journal::tree::{Edge, Hash};
@@ -122,6 +123,14 @@ pub struct Writes {
     pub sessions_gone: Vec<i64>,
     /// Read marks, by number of the user and of the room.
     pub read_marks: Vec<(i64, i64, i64)>,
+    /// Files that are new.
+    pub files: Vec<FileWrite>,
+    /// Places of files, by number of the room and seq: the number of the file; none: it is no longer there.
+    pub shares: Vec<(i64, i64, Option<i64>)>,
+    /// Uploads, with the numbers of the owner and of the room.
+    pub uploads: Vec<(i64, i64, Upload)>,
+    /// Uploads that are no more.
+    pub uploads_gone: Vec<FileId>,
     /// When sessions were used, by number.
     pub used: Vec<(i64, Micros)>,
     /// Requests that were answered before are forgotten.
@@ -144,6 +153,19 @@ pub struct RoomWrite {
     pub room: Room,
     /// The numbers of a direct room's two people.
     pub direct: Option<(i64, i64)>,
+}
+
+/// A file, as its table has it.
+#[derive(Debug)]
+pub struct FileWrite {
+    /// The row that shared it first.
+    pub no: i64,
+    /// Its id.
+    pub id: FileId,
+    /// The number of its owner.
+    pub owner: i64,
+    /// Its bytes.
+    pub size: i64,
 }
 
 /// The connection that appends.
@@ -311,6 +333,8 @@ pub trait Reader: Send + Sync + 'static {
     fn password(&self, user: i64) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
     /// Rows of a log, ascending, and whether there are more of them in the range.
     fn log(&self, range: LogRange) -> BoxFuture<'_, Result<(Vec<LoggedEvent>, bool), StoreError>>;
+    /// Rows of the journal, in the order asked for; those that are not there are left out.
+    fn rows(&self, indices: Vec<i64>) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>>;
     /// A row of the journal.
     fn row(&self, index: i64) -> BoxFuture<'_, Result<Option<StoredEvent>, StoreError>>;
 }

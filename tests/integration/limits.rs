@@ -16,6 +16,8 @@ async fn the_server_tells_the_limits_in_force() {
     );
     assert_eq!((limits.password_min, limits.password_max), (8, 128));
     assert_eq!(limits.request_id_seconds, 7 * 24 * 3600);
+    assert_eq!((limits.file_bytes, limits.file_chunk_bytes), (100 << 20, 1 << 20));
+    assert!(info.features.contains(&"files".to_owned()));
     assert!(info.version.starts_with("greffe/"), "{}", info.version);
     assert!(!info.epoch.is_empty() && !info.general_room_id.is_empty() && !info.recording_notice.is_empty());
     assert_eq!(info.registration_policy, i32::from(v1::RegistrationPolicy::Open));
@@ -46,6 +48,11 @@ async fn the_default_limits_are_those_of_the_documents() {
         "streams_per_connection = 32",
         "session_seconds = 2592000",
         "session_idle_seconds = 604800",
+        "file_bytes = 104857600",
+        "file_quota_bytes = 1073741824",
+        "file_chunk_bytes = 1048576",
+        "uploads_per_user = 8",
+        "upload_idle_seconds = 86400",
     ] {
         assert!(stdout.contains(expected), "{expected} is missing in\n{stdout}");
     }

@@ -6,6 +6,7 @@ mod accounts;
 mod backup;
 mod bans;
 mod cuts;
+mod files;
 mod hostile;
 mod idempotency;
 mod journal;

@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::decide::FileLimits;
+
 /// What is known of a limit beside its value.
 #[derive(Debug)]
 pub(super) struct LimitFacts {
@@ -18,6 +20,12 @@ pub(super) struct LimitFacts {
 /// A limit's type; all of them fit into the `int64` that the API has.
 trait Number {
     fn to_i64(self) -> i64;
+}
+
+impl Number for i64 {
+    fn to_i64(self) -> i64 {
+        self
+    }
 }
 
 impl Number for u32 {
@@ -132,6 +140,17 @@ limits! {
     read_marks_per_second: u32 = 20, 0..=1_000_000;
     /// Times that a user may say so at once after a pause. Default 100.
     read_marks_burst: u32 = 100, 1..=1_000_000;
+    /// Bytes of a file. Default 104857600 (100 MiB).
+    file_bytes: i64 = 100 * MIB, 0..=1024 * 1024 * MIB;
+    /// Bytes of all files of one user, those on their way included, and those that were deleted and are kept for the
+    /// record. Default 1073741824 (1 GiB).
+    file_quota_bytes: i64 = 1024 * MIB, 0..=1024 * 1024 * 1024 * MIB;
+    /// Bytes of a chunk of a file, and of a file that goes in one call. Default 1048576.
+    file_chunk_bytes: usize = 1024 * 1024, 4 * KIB..=16 * MIB;
+    /// Uploads that one user may have at a time. Default 8.
+    uploads_per_user: usize = 8, 1..=10_000;
+    /// Seconds after which an upload that gets no bytes is given up. Default 86400 (1 day).
+    upload_idle_seconds: u64 = DAY, 1..=LONG;
     /// Bytes that a client may send on one connection before the server has read them. Default 8388608.
     /// HTTP/2 libraries close connections with many small unread frames, and the allowance grows with this.
     connection_window_bytes: u32 = 8 * 1024 * 1024, 64 * KIB..=256 * MIB;
@@ -157,6 +176,14 @@ limits! {
 }
 
 impl Limits {
+    /// How large files may be.
+    pub fn of_files(&self) -> FileLimits {
+        FileLimits {
+            file_bytes: self.file_bytes,
+            file_quota_bytes: self.file_quota_bytes,
+        }
+    }
+
     /// Calls `problem` with the name of each limit that cannot be used, and why.
     pub(super) fn check(&self, mut problem: impl FnMut(&'static str, String)) {
         for ((name, value), facts) in self.iter().zip(FACTS) {

@@ -8,11 +8,25 @@ use super::caller::Caller;
 use super::clock::Micros;
 use super::entry::Reached;
 use super::error::Error;
-use super::ids::{CodeHash, RequestId, RequestKey, RoomId, SessionId, Token, UserId, sha256};
+use super::files::Upload;
+use super::ids::{CodeHash, FileId, RequestId, RequestKey, RoomId, SessionId, Token, UserId, sha256};
 use super::operator::{Act, Call};
 use super::state::{Role, State};
-use super::text::{ClientName, DisplayName, Emoji, Line, MessageText, Reason, RoomName, UserName};
+use super::text::{ClientName, DisplayName, Emoji, FileName, Line, MediaType, MessageText, Reason, RoomName, UserName};
 use super::{facts::Needs, ids::TokenHash};
+
+/// A file that somebody wants to send.
+#[derive(Debug, Clone)]
+pub struct NewFile {
+    /// Where it is to be shared.
+    pub room: RoomId,
+    /// The name.
+    pub name: FileName,
+    /// The media type.
+    pub media_type: MediaType,
+    /// The bytes that it has.
+    pub size: i64,
+}
 
 /// A change that a member asks for, under a request id.
 #[derive(Debug, Clone)]
@@ -65,6 +79,18 @@ pub enum Change {
     RevokeSession { session: SessionId },
     /// Reports a message to the operator.
     Report { room: RoomId, seq: i64, reason: Reason },
+    /// Shares an upload, whose bytes are on the disk and have this hash.
+    CompleteUpload { upload: FileId, sha256: [u8; 32] },
+    /// Shares a file that came in one call, and whose bytes are on the disk.
+    UploadFile {
+        file: FileId,
+        new: NewFile,
+        sha256: [u8; 32],
+    },
+    /// Shares a file in another room.
+    ShareFile { file: FileId, room: RoomId },
+    /// Takes a file away from one room, or from everywhere.
+    DeleteFile { file: FileId, room: Option<RoomId> },
 }
 
 impl Change {
@@ -140,6 +166,12 @@ pub enum Command {
     CountRefusals { cause: &'static str, count: i64 },
     /// Notes how far the caller has read.
     MarkRead { caller: Caller, room: RoomId, seq: i64 },
+    /// Reserves room for a file.
+    CreateUpload { caller: Caller, id: FileId, new: NewFile },
+    /// Notes how many bytes of an upload are on the disk.
+    NoteUpload { caller: Caller, id: FileId, committed: i64 },
+    /// Gives an upload up.
+    DropUpload { owner: UserId, id: FileId },
     /// Forgets requests that were answered before a time.
     ForgetRequests { before: Micros },
     /// Notes that the clock was stepped.
@@ -219,6 +251,10 @@ impl Command {
                             .reactions
                             .extend(numbers.map(|(no, user)| (*room, no, *seq, caller.user, user)));
                     }
+                    // A file that is shared again is described by the row that shared it first.
+                    Change::ShareFile { file, .. } => {
+                        needs.contents.extend(state.files().get(*file).map(|file| file.no));
+                    }
                     Change::OpenDirect { user } => {
                         needs.rows.extend(state.direct(caller.user, *user).map(|room| room.no));
                     }
@@ -285,6 +321,8 @@ pub enum Outcome {
     Ended(usize),
     /// The read mark now.
     Read(i64),
+    /// An upload as it is now.
+    Upload(Box<Upload>),
     /// Nothing to tell.
     Done,
 }

@@ -2,11 +2,13 @@
 //! the rate, and fresh random ids).
 
 mod accounts;
+mod files;
 mod messages;
 mod operator;
 mod rooms;
 
 pub(crate) use accounts::network_is_welcome;
+pub(crate) use files::may_upload;
 
 use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{ClockStepped, JournalCreated, RefusalsCounted, RoomCreated, RoomKind};
@@ -17,7 +19,8 @@ use super::command::{Change, Command};
 use super::entry::{Draft, Reached, Subject};
 use super::error::Error;
 use super::facts::Facts;
-use super::ids::{RoomId, SessionId, UserId};
+use super::files::Upload;
+use super::ids::{FileId, RoomId, SessionId, UserId};
 use super::permissions;
 use super::rate::Rate;
 use super::state::State;
@@ -31,8 +34,21 @@ pub struct Rules {
     pub invitations_per_user: usize,
     /// Sessions that one user may have.
     pub sessions_per_user: usize,
+    /// How large files may be.
+    pub files: FileLimits,
+    /// Uploads that one user may have at a time.
+    pub uploads_per_user: usize,
     /// How fast a user may change things.
     pub rate: Rate,
+}
+
+/// How large files may be.
+#[derive(Debug, Clone, Copy)]
+pub struct FileLimits {
+    /// Bytes of a file.
+    pub file_bytes: i64,
+    /// Bytes of all files of one user, those on their way included.
+    pub file_quota_bytes: i64,
 }
 
 /// What a command is decided by.
@@ -84,12 +100,14 @@ pub enum Answer {
     Ended(usize),
     /// The read mark now.
     Read(i64),
+    /// An upload as it is now.
+    Upload(Box<Upload>),
     /// Nothing to tell.
     Done,
 }
 
 /// State that only overwrites itself, and so is no event.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Overwrite {
     /// How far someone has read.
     ReadMark {
@@ -105,6 +123,10 @@ pub enum Overwrite {
         /// Which.
         session: SessionId,
     },
+    /// An upload is begun, or went on.
+    Upload(Box<Upload>),
+    /// An upload is given up.
+    UploadGone(FileId),
     /// Requests answered before this time are forgotten.
     ForgetRequests(Micros),
 }
@@ -225,6 +247,9 @@ pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Erro
             live_session(context, caller)?;
             messages::mark_read(context, caller, *room, *seq)
         }
+        Command::CreateUpload { caller, id, new } => files::create_upload(context, caller, *id, new),
+        Command::NoteUpload { caller, id, committed } => files::note_upload(context, caller, *id, *committed),
+        Command::DropUpload { owner, id } => files::drop_upload(context, *owner, *id),
         Command::ForgetRequests { before } => Ok(Decision::overwrite(Overwrite::ForgetRequests(*before), Answer::Done)),
         Command::ClockStepped { expected, observed } => {
             let stepped = ClockStepped {
@@ -349,6 +374,10 @@ fn decide_change(
         Change::OpenDirect { user } => rooms::open_direct(context, caller, *user),
         Change::UpdateProfile { display_name } => Ok(accounts::update_profile(caller, display_name)),
         Change::RevokeSession { session } => accounts::revoke(context, caller, *session),
+        Change::CompleteUpload { upload, sha256 } => files::complete_upload(context, caller, *upload, sha256),
+        Change::UploadFile { file, new, sha256 } => files::upload_file(context, caller, *file, new, sha256),
+        Change::ShareFile { file, room } => files::share(context, caller, *file, *room),
+        Change::DeleteFile { file, room } => files::delete(context, caller, *file, *room),
         Change::Report { room, seq, reason } => messages::report(context, caller, *room, *seq, reason),
     }
 }

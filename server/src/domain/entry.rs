@@ -169,6 +169,8 @@ pub fn kind(content: &Content) -> EventKind {
         Content::RoomCreated(_) => EventKind::RoomCreated,
         Content::RoomUpdated(_) => EventKind::RoomUpdated,
         Content::RoomArchived(_) => EventKind::RoomArchived,
+        Content::FileShared(_) => EventKind::FileShared,
+        Content::FileRemoved(_) => EventKind::FileRemoved,
         Content::UserRegistered(_) => EventKind::UserRegistered,
         Content::UserUpdated(_) => EventKind::UserUpdated,
         Content::PasswordChanged(_) => EventKind::PasswordChanged,

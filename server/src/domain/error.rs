@@ -109,6 +109,13 @@ pub enum Error {
     #[error("there is no such invitation that can still be used")]
     InvitationNotFound,
 
+    /// No such file, or one that the caller may not read.
+    #[error("there is no such file")]
+    FileNotFound,
+    /// No such upload of the caller.
+    #[error("there is no such upload of yours: it was completed, cancelled or given up")]
+    UploadNotFound,
+
     /// The room is public and the caller is not in it.
     #[error("you are not in this room; join it first")]
     NotAMember,
@@ -151,6 +158,21 @@ pub enum Error {
     /// The caller has an open report of the message.
     #[error("you have reported this message already")]
     AlreadyReported,
+    /// Bytes of an upload that do not go on where it stands.
+    #[error("the upload has {committed} bytes; go on from there")]
+    OffsetMismatch { committed: i64 },
+    /// An upload that lacks bytes.
+    #[error("the upload has {committed} of its {size} bytes; send the others first")]
+    UploadIncomplete { committed: i64, size: i64 },
+    /// Another call is at an upload.
+    #[error("another call is writing or completing this upload; try again when it has ended")]
+    UploadBusy { retry_after: Duration },
+    /// The bytes are not those of the hash.
+    #[error("the bytes that came are not those that the hash is of; send the file again")]
+    HashMismatch,
+    /// The file is shared in the room.
+    #[error("the file is shared in this room already")]
+    AlreadyShared,
     /// It is so already.
     #[error("nothing to change: {0}")]
     NothingToChange(&'static str),
@@ -170,6 +192,14 @@ pub enum Error {
     /// Something has as many of these as it may.
     #[error("there are {limit} {what} already, and no more are allowed")]
     TooMany { what: &'static str, limit: usize },
+    /// A file has too many bytes.
+    #[error("the file would have more than {limit} bytes, and no more are allowed or were declared")]
+    FileTooLarge { limit: i64 },
+    /// The caller's files would have too many bytes.
+    #[error(
+        "your files have {used} bytes, those on their way included; with this one they would have more than {limit}"
+    )]
+    FileQuotaExceeded { used: i64, limit: i64 },
     /// A stream's answers were not read.
     #[error("answers were not read and too many wait; come back, and repeat unanswered requests with their request_id")]
     SlowReader,
@@ -298,6 +328,15 @@ impl Error {
             Self::NothingToChange(_) => Reason::NothingToChange,
             Self::Draining { .. } => Reason::ServerDraining,
             Self::BackupFailed(_) => Reason::BackupFailed,
+            Self::FileNotFound => Reason::FileNotFound,
+            Self::UploadNotFound => Reason::UploadNotFound,
+            Self::OffsetMismatch { .. } => Reason::OffsetMismatch,
+            Self::UploadIncomplete { .. } => Reason::UploadIncomplete,
+            Self::UploadBusy { .. } => Reason::UploadBusy,
+            Self::HashMismatch => Reason::HashMismatch,
+            Self::AlreadyShared => Reason::AlreadyShared,
+            Self::FileTooLarge { .. } => Reason::FileTooLarge,
+            Self::FileQuotaExceeded { .. } => Reason::FileQuotaExceeded,
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Needs {
     pub read_marks: Vec<(UserId, i64, RoomId, i64)>,
     /// Rows of the journal.
     pub rows: Vec<i64>,
+    /// Rows of the journal whose contents are needed.
+    pub contents: Vec<i64>,
 }
 
 impl Needs {
@@ -39,6 +41,7 @@ impl Needs {
         once(&mut self.passwords);
         once(&mut self.read_marks);
         once(&mut self.rows);
+        once(&mut self.contents);
     }
 }
 
@@ -103,6 +106,8 @@ pub struct Facts {
     pub read_marks: HashMap<(UserId, RoomId), i64>,
     /// Rows of the journal.
     pub rows: HashMap<i64, RowFact>,
+    /// What rows of the journal say; none of one that is erased.
+    pub contents: HashMap<i64, Content>,
 }
 
 impl Facts {
@@ -154,6 +159,9 @@ impl Facts {
                 }
                 Content::RoomCreated(created) if created.kind() == RoomKind::Direct => {
                     self.rows.insert(entry.index, row.clone());
+                }
+                Content::FileShared(_) => {
+                    self.contents.insert(entry.index, draft.content.clone());
                 }
                 _ => {}
             }

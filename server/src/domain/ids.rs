@@ -140,6 +140,21 @@ id!(
     SessionId,
     "s"
 );
+id!(
+    /// A file, and the upload that becomes it.
+    FileId,
+    "f"
+);
+
+impl FileId {
+    /// The id of what a request makes, so that a repeated request names the same file.
+    pub fn of_request(key: RequestKey) -> Self {
+        let hash = sha256(&[b"greffe file", &key.0]);
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&hash[..ID_BYTES]);
+        Self(id)
+    }
+}
 
 /// A new epoch: 8 symbols.
 pub fn random_epoch() -> String {

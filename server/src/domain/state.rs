@@ -11,7 +11,8 @@ use greffe_api::v1::{HistoryVisibility, MemberRole, RoomKind, SessionScope};
 
 use super::clock::Micros;
 use super::entry::{Aside, Entry, Subject, peer_ip};
-use super::ids::{RoomId, SessionId, TokenHash, UserId};
+use super::files::{self, Files};
+use super::ids::{FileId, RoomId, SessionId, TokenHash, UserId};
 use super::operator::Roles;
 use super::standing::{self, Standing};
 use super::text::room_name_key;
@@ -190,6 +191,12 @@ pub enum Touched {
     Session(SessionId),
     /// A login that is no more; the number of its row.
     SessionGone(i64),
+    /// A file that is new.
+    File(FileId),
+    /// A place of a file: the room, and the seq of the event that shared it.
+    Share(RoomId, i64),
+    /// An upload.
+    Upload(FileId),
     /// A row that stands.
     Stands(i64),
     /// A row that stands no more.
@@ -215,6 +222,7 @@ pub struct State {
     tokens: HashMap<TokenHash, SessionId>,
     operator_identity: Option<UserId>,
     standing: Standing,
+    files: Files,
 }
 
 /// The two people of a direct room, in the order in which they are looked up.
@@ -249,6 +257,16 @@ impl State {
     /// Bans, alerts and what else stands.
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// Files and uploads.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Files and uploads, to take in what tables hold at start, and uploads, which are no events.
+    pub fn files_mut(&mut self) -> &mut Files {
+        &mut self.files
     }
 
     /// How many accounts there are.
@@ -366,12 +384,13 @@ impl State {
         self.sessions.values()
     }
 
-    /// Whether people, rooms and who is in them are the same. Sessions have parts that are no events, and are not compared.
+    /// Whether people, rooms, who is in them, and files are the same. Sessions have parts that are no events, and are not compared.
     pub fn has_same_record(&self, other: &Self) -> bool {
         (self.size, self.time) == (other.size, other.time)
             && self.users == other.users
             && self.rooms == other.rooms
             && self.standing.rows() == other.standing.rows()
+            && self.files.has_same_record(&other.files)
     }
 
     /// Notes that a session was used. Only overwrites itself, and so is no event.
@@ -466,6 +485,11 @@ impl State {
             }
             touched.push(Touched::Room(room));
             self.apply_in_room(entry, room, &mut touched);
+            touched.extend(self.files.apply(entry, room).into_iter().map(|change| match change {
+                files::Change::File(id) => Touched::File(id),
+                files::Change::Share(room, seq) => Touched::Share(room, seq),
+                files::Change::Upload(id) => Touched::Upload(id),
+            }));
         } else {
             self.apply_outside_rooms(entry, &mut touched);
         }

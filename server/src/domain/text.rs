@@ -9,6 +9,10 @@ const NAME_CHARS: usize = 64;
 const LINE_CHARS: usize = 256;
 /// Bytes of an alert or notice, at most.
 const ALERT_BYTES: usize = 4096;
+/// Bytes of a file's name, at most.
+const FILE_NAME_BYTES: usize = 255;
+/// Characters of a media type, at most.
+const MEDIA_TYPE_CHARS: usize = 127;
 /// Bytes of a reaction, at most.
 const EMOJI_BYTES: usize = 32;
 /// Characters of a client's name and version, at most.
@@ -113,6 +117,14 @@ text!(
 text!(
     /// A reaction: 1 to 32 bytes without control characters or spaces.
     Emoji
+);
+text!(
+    /// A file's name: 1 to 255 bytes without NUL. A text and nothing else: never made a path here.
+    FileName
+);
+text!(
+    /// What its owner says that a file is: at most 127 visible characters of ASCII, without spaces at its ends; may be empty.
+    MediaType
 );
 text!(
     /// A client's name and version, made safe to show; may be empty.
@@ -252,6 +264,33 @@ impl Emoji {
             return Err(Error::invalid(
                 field,
                 "1 to 32 bytes without control characters or spaces are allowed",
+            ));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl FileName {
+    /// Reads a file's name. It is kept as it is; whoever shows it, or makes a path of it, must make it harmless.
+    pub fn parse(field: &'static str, text: String) -> Result<Self, Error> {
+        if text.is_empty() || text.len() > FILE_NAME_BYTES || text.contains('\0') {
+            return Err(Error::invalid(
+                field,
+                format!("1 to {FILE_NAME_BYTES} bytes without NUL are allowed; shorten it"),
+            ));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl MediaType {
+    /// Reads a media type.
+    pub fn parse(field: &'static str, text: String) -> Result<Self, Error> {
+        let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if text.len() > MEDIA_TYPE_CHARS || !visible || text.trim() != text {
+            return Err(Error::invalid(
+                field,
+                "at most 127 visible characters such as in \"image/png\" are allowed; leave it empty if it is not known",
             ));
         }
         Ok(Self(text))

@@ -327,6 +327,7 @@ impl App {
             | Outcome::LoggedIn { .. }
             | Outcome::Acted { .. }
             | Outcome::Read(_)
+            | Outcome::Upload(_)
             | Outcome::Done => Err(Error::Internal),
         }
     }
@@ -383,9 +384,12 @@ impl App {
 fn logged_in(outcome: &Outcome) -> Result<(UserId, SessionId, Micros), Error> {
     match outcome {
         Outcome::LoggedIn { user, session, time } => Ok((*user, *session, *time)),
-        Outcome::Stored(_) | Outcome::Acted { .. } | Outcome::Ended(_) | Outcome::Read(_) | Outcome::Done => {
-            Err(Error::Internal)
-        }
+        Outcome::Stored(_)
+        | Outcome::Acted { .. }
+        | Outcome::Ended(_)
+        | Outcome::Read(_)
+        | Outcome::Upload(_)
+        | Outcome::Done => Err(Error::Internal),
     }
 }
 

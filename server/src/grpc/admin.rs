@@ -246,7 +246,9 @@ impl App {
                 streams: 0,
                 repeated: true,
             }),
-            Outcome::LoggedIn { .. } | Outcome::Ended(_) | Outcome::Read(_) | Outcome::Done => Err(Error::Internal),
+            Outcome::LoggedIn { .. } | Outcome::Ended(_) | Outcome::Read(_) | Outcome::Upload(_) | Outcome::Done => {
+                Err(Error::Internal)
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::App;
 use crate::domain::clock::timestamp;
 use crate::domain::command::{Outcome, Receipt};
 use crate::domain::error::Error;
-use crate::domain::ids::{RequestId, RoomId, SessionId, UserId};
+use crate::domain::ids::{FileId, RequestId, RoomId, SessionId, UserId};
 use crate::domain::state::{Member, Role, Room, State, User};
 use crate::journal::event::{decode_content, decode_head};
 use crate::store::{RoomMessage, Unread};
@@ -20,6 +20,14 @@ pub(super) fn room_id(text: &str) -> Result<RoomId, Error> {
 
 pub(super) fn user_id(text: &str) -> Result<UserId, Error> {
     text.parse().map_err(|_| Error::UserNotFound)
+}
+
+pub(super) fn file_id(text: &str) -> Result<FileId, Error> {
+    text.parse().map_err(|_| Error::FileNotFound)
+}
+
+pub(super) fn upload_id(text: &str) -> Result<FileId, Error> {
+    text.parse().map_err(|_| Error::UploadNotFound)
 }
 
 pub(super) fn session_id(text: &str) -> Result<SessionId, Error> {
@@ -53,9 +61,12 @@ pub(super) fn receipt(app: &App, receipt: &Receipt) -> v1::Receipt {
 pub(super) fn stored(outcome: Outcome) -> Result<Receipt, Error> {
     match outcome {
         Outcome::Stored(receipt) => Ok(receipt),
-        Outcome::LoggedIn { .. } | Outcome::Acted { .. } | Outcome::Ended(_) | Outcome::Read(_) | Outcome::Done => {
-            Err(Error::Internal)
-        }
+        Outcome::LoggedIn { .. }
+        | Outcome::Acted { .. }
+        | Outcome::Ended(_)
+        | Outcome::Read(_)
+        | Outcome::Upload(_)
+        | Outcome::Done => Err(Error::Internal),
     }
 }
 

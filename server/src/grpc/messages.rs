@@ -45,7 +45,7 @@ struct Page {
 }
 
 impl App {
-    async fn change(
+    pub(super) async fn change(
         &self,
         caller: Caller,
         request_id: &str,
@@ -105,6 +105,7 @@ impl App {
             | Outcome::LoggedIn { .. }
             | Outcome::Acted { .. }
             | Outcome::Ended(_)
+            | Outcome::Upload(_)
             | Outcome::Done => Err(Error::Internal),
         }
     }

@@ -48,6 +48,11 @@ fn limits(app: &App) -> Limits {
         sessions_per_user: number(limits.sessions_per_user),
         read_marks_per_second: number(limits.read_marks_per_second),
         read_marks_burst: number(limits.read_marks_burst),
+        file_bytes: limits.file_bytes,
+        file_quota_bytes: limits.file_quota_bytes,
+        file_chunk_bytes: number(limits.file_chunk_bytes),
+        uploads_per_user: number(limits.uploads_per_user),
+        upload_idle_seconds: number(limits.upload_idle_seconds),
     }
 }
 
@@ -77,7 +82,7 @@ impl ServerService for Services {
             registration_policy: policy.into(),
             notice: self.notice(),
             recording_notice: self.config.recording_notice.clone(),
-            features: vec!["search".into(), "presence".into(), "typing".into()],
+            features: vec!["search".into(), "presence".into(), "typing".into(), "files".into()],
             limits: Some(limits(self)),
         };
         Ok(Response::new(GetServerInfoResponse { server: Some(server) }))

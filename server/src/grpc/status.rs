@@ -35,6 +35,7 @@ fn code(error: &Error) -> Code {
         | Error::TextTooLong { .. }
         | Error::InvalidRequestId
         | Error::InvalidPageToken
+        | Error::FileTooLarge { .. }
         | Error::UnsuitablePassword { .. } => Code::InvalidArgument,
         Error::TooLarge { .. }
         | Error::TooManyLogins { .. }
@@ -44,6 +45,7 @@ fn code(error: &Error) -> Code {
         | Error::Busy { .. }
         | Error::TooMany { .. }
         | Error::SlowReader
+        | Error::FileQuotaExceeded { .. }
         | Error::DiskFull => Code::ResourceExhausted,
         Error::RequestIdReused { .. }
         | Error::UserNameTaken
@@ -51,7 +53,8 @@ fn code(error: &Error) -> Code {
         | Error::AlreadyInvited
         | Error::AlreadyReacted
         | Error::RoomNameTaken
-        | Error::AlreadyReported => Code::AlreadyExists,
+        | Error::AlreadyReported
+        | Error::AlreadyShared => Code::AlreadyExists,
         Error::HelloExpected
         | Error::NotInThisKindOfRoom(_)
         | Error::RoomArchived
@@ -59,6 +62,8 @@ fn code(error: &Error) -> Code {
         | Error::MessageDeleted
         | Error::LastOperator
         | Error::NothingToChange(_)
+        | Error::OffsetMismatch { .. }
+        | Error::UploadIncomplete { .. }
         | Error::BackupFailed(_) => Code::FailedPrecondition,
         Error::UnknownMethod => Code::Unimplemented,
         Error::NotLoggedIn | Error::SessionEnded | Error::WrongCredentials | Error::InvalidResetCode => {
@@ -82,7 +87,11 @@ fn code(error: &Error) -> Code {
         | Error::MemberNotFound
         | Error::BanNotFound
         | Error::ReportNotFound
-        | Error::InvitationNotFound => Code::NotFound,
+        | Error::InvitationNotFound
+        | Error::FileNotFound
+        | Error::UploadNotFound => Code::NotFound,
+        Error::UploadBusy { .. } => Code::Aborted,
+        Error::HashMismatch => Code::DataLoss,
         Error::Stopping | Error::OutcomeUnknown | Error::Unreadable | Error::Draining { .. } => Code::Unavailable,
         Error::Internal => Code::Internal,
     }
@@ -108,6 +117,7 @@ fn retry_after(error: &Error) -> Option<Duration> {
         Error::TooManyLogins { retry_after }
         | Error::RateLimited { retry_after }
         | Error::Draining { retry_after, .. }
+        | Error::UploadBusy { retry_after }
         | Error::Busy { retry_after } => Some(*retry_after),
         _ => None,
     }
@@ -120,6 +130,12 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         | Error::TooManyUnanswered { limit }
         | Error::TooManyConnections { limit }
         | Error::TooMany { limit, .. } => vec![("limit", limit.to_string())],
+        Error::OffsetMismatch { committed } => vec![("committed_size", committed.to_string())],
+        Error::UploadIncomplete { committed, size } => {
+            vec![("committed_size", committed.to_string()), ("size", size.to_string())]
+        }
+        Error::FileTooLarge { limit } => vec![("limit", limit.to_string())],
+        Error::FileQuotaExceeded { used, limit } => vec![("limit", limit.to_string()), ("used", used.to_string())],
         Error::InvalidField { field, .. } => vec![("field", (*field).into())],
         Error::Banned(ban) => ban.until_text().map(|until| ("until", until)).into_iter().collect(),
         Error::UnsuitablePassword { min, max, .. } => vec![("min", min.to_string()), ("max", max.to_string())],

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::event::{self, Parts};
-use super::{Committed, Publish};
+use super::{Committed, Publish, UploadChange};
 use crate::domain::clock::{Micros, Step, StepWatch, from_timestamp};
 use crate::domain::command::{Command, Outcome, Receipt};
 use crate::domain::decide::{Answer, Context, Decision, Overwrite, Rules, decide};
@@ -23,7 +23,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::log::logged;
 use crate::domain::state::{State, Touched};
 use crate::journal::tree::{Edge, leaf_hash};
-use crate::store::{Appender, Head, Identity, LogPlace, NewRequest, RoomWrite, Row, StoreError, Writes};
+use crate::store::{Appender, FileWrite, Head, Identity, LogPlace, NewRequest, RoomWrite, Row, StoreError, Writes};
 use crate::telemetry;
 
 /// Commands that are committed at once, at most.
@@ -158,6 +158,7 @@ struct Batch {
     committed: Vec<Committed>,
     touched: BTreeSet<Touched>,
     used: Vec<(SessionId, Micros)>,
+    uploads: Vec<UploadChange>,
     answers: Vec<Result<Outcome, Error>>,
 }
 
@@ -458,6 +459,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             }),
             Answer::Ended(count) => Ok(Outcome::Ended(count)),
             Answer::Read(seq) => Ok(Outcome::Read(seq)),
+            Answer::Upload(upload) => Ok(Outcome::Upload(upload)),
             Answer::Done => Ok(Outcome::Done),
         }
     }
@@ -546,11 +548,24 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                     .used
                     .extend(self.state.session(session).map(|session| (session.no, now)));
             }
+            Overwrite::Upload(upload) => {
+                batch.touched.insert(Touched::Upload(upload.id));
+                self.take_upload(UploadChange::Set(upload), batch);
+            }
+            Overwrite::UploadGone(id) => {
+                batch.touched.insert(Touched::Upload(id));
+                self.take_upload(UploadChange::Gone(id), batch);
+            }
             Overwrite::ForgetRequests(before) => {
                 batch.writes.forget_requests = Some(before);
                 self.rules.rate.prune();
             }
         }
+    }
+
+    fn take_upload(&mut self, change: UploadChange, batch: &mut Batch) {
+        change.apply(&mut self.state);
+        batch.uploads.push(change);
     }
 
     /// Brings the derived tables to the state that the batch leads to.
@@ -577,6 +592,30 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                         .extend(session.and_then(|session| Some((user_no(session.user)?, session.clone()))));
                 }
                 Touched::SessionGone(no) => writes.sessions_gone.push(no),
+                Touched::File(id) => {
+                    let file = self.state.files().get(id);
+                    writes.files.extend(file.and_then(|file| {
+                        Some(FileWrite {
+                            no: file.no,
+                            id,
+                            owner: user_no(file.owner)?,
+                            size: file.size,
+                        })
+                    }));
+                }
+                Touched::Share(room, seq) => {
+                    let file = self.state.files().shared_by(room, seq).map(|file| file.no);
+                    writes.shares.extend(self.state.room(room).map(|room| (room.no, seq, file)));
+                }
+                Touched::Upload(id) => match self.state.files().upload(id) {
+                    None => writes.uploads_gone.push(id),
+                    Some(upload) => {
+                        let numbers = user_no(upload.owner).zip(self.state.room(upload.room).map(|room| room.no));
+                        writes
+                            .uploads
+                            .extend(numbers.map(|(owner, room)| (owner, room, upload.clone())));
+                    }
+                },
                 Touched::Stands(index) => writes.stands.push(index),
                 Touched::Falls(index) => writes.falls.push(index),
             }
@@ -591,6 +630,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
 
     /// After the commit: publishes, answers, and wakes everyone who has got something, in this order.
     fn finish(&self, batch: Vec<Pending>, decided: Batch) {
+        self.publisher.uploads(&decided.uploads);
         self.publisher.publish(&decided.committed);
         self.publisher.touch(&decided.used);
         let replies = batch.into_iter().zip(decided.answers);
@@ -608,6 +648,8 @@ impl Writes {
         self.rows.is_empty()
             && self.requests.is_empty()
             && self.read_marks.is_empty()
+            && self.uploads.is_empty()
+            && self.uploads_gone.is_empty()
             && self.used.is_empty()
             && self.forget_requests.is_none()
     }

@@ -36,6 +36,9 @@ pub(super) async fn run(app: Arc<App>) {
                 if shortest < Some(micros(1800)) {
                     app.journal.note(expire());
                 }
+                if limits.upload_idle_seconds < 1800 {
+                    app.sweep_uploads().await;
+                }
                 let draining = app.feed.draining().is_some();
                 if draining != told_draining {
                     app.health.tell(!draining).await;
@@ -47,6 +50,7 @@ pub(super) async fn run(app: Arc<App>) {
             _ = seldom.tick() => {
                 app.journal.note(expire());
                 note_refusals(&app);
+                app.sweep_uploads().await;
                 app.typing.retain_recent();
                 app.marking.prune();
             }

@@ -20,7 +20,7 @@ use crate::domain::ids::{RoomId, SessionId, UserId};
 use crate::domain::permissions;
 use crate::domain::standing::Alert;
 use crate::domain::state::State;
-use crate::journal::{Committed, Publish, View};
+use crate::journal::{Committed, Publish, UploadChange, View};
 use crate::telemetry;
 
 /// A stream that is told of a room's events.
@@ -574,6 +574,12 @@ impl Publish for Arc<Feed> {
         telemetry::live_events(pushed);
         for _ in 0..overflowed {
             telemetry::live_catch_up();
+        }
+    }
+
+    fn uploads(&self, changes: &[UploadChange]) {
+        if !changes.is_empty() {
+            self.view.write(|state| changes.iter().for_each(|change| change.apply(state)));
         }
     }
 

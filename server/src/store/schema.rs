@@ -125,6 +125,37 @@ diesel::table! {
 }
 
 diesel::table! {
+    file (no) {
+        no -> BigInt,
+        id -> Text,
+        owner -> BigInt,
+        size -> BigInt,
+    }
+}
+
+diesel::table! {
+    file_share (room, seq) {
+        room -> BigInt,
+        seq -> BigInt,
+        file -> BigInt,
+    }
+}
+
+diesel::table! {
+    upload (id) {
+        id -> Text,
+        owner -> BigInt,
+        room -> BigInt,
+        name -> Text,
+        media_type -> Text,
+        size -> BigInt,
+        committed -> BigInt,
+        created -> BigInt,
+        used -> BigInt,
+    }
+}
+
+diesel::table! {
     standing (idx) {
         idx -> BigInt,
         code -> Nullable<Binary>,
@@ -140,11 +171,12 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(file_share -> file (file));
 diesel::joinable!(log_event -> journal (idx));
 diesel::joinable!(standing -> journal (idx));
 diesel::joinable!(room_event -> journal (idx));
 diesel::joinable!(reaction -> journal (idx));
 diesel::joinable!(request -> journal (idx));
 diesel::allow_tables_to_appear_in_same_query!(
-    journal, log_event, standing, room_event, reaction, request, mention, member, user, room
+    journal, file, file_share, log_event, standing, room_event, reaction, request, mention, member, user, room
 );

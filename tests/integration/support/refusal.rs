@@ -148,6 +148,8 @@ fn code_named(name: &str) -> Code {
         "PERMISSION_DENIED" => Code::PermissionDenied,
         "RESOURCE_EXHAUSTED" => Code::ResourceExhausted,
         "FAILED_PRECONDITION" => Code::FailedPrecondition,
+        "ABORTED" => Code::Aborted,
+        "DATA_LOSS" => Code::DataLoss,
         "UNIMPLEMENTED" => Code::Unimplemented,
         "INTERNAL" => Code::Internal,
         "UNAVAILABLE" => Code::Unavailable,

@@ -9,6 +9,7 @@ use super::*;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Micros;
 use crate::domain::command::Change;
+use crate::domain::decide::FileLimits;
 use crate::domain::ids::{RequestId, RoomId, Token, UserId};
 use crate::domain::rate::Rate;
 use crate::domain::text::{ClientName, DisplayName, MessageText, UserName};
@@ -24,6 +25,8 @@ impl Publish for Published {
     }
 
     fn touch(&self, _sessions: &[(SessionId, Micros)]) {}
+
+    fn uploads(&self, _changes: &[UploadChange]) {}
 }
 
 struct Desk {
@@ -45,6 +48,11 @@ impl Desk {
             rooms_per_user: 10,
             invitations_per_user: 10,
             sessions_per_user: 10,
+            files: FileLimits {
+                file_bytes: 100,
+                file_quota_bytes: 250,
+            },
+            uploads_per_user: 2,
             rate: Rate::new(0, 0),
         };
         let mut writer = Writer::new(appender, published.clone(), rules, state, head);

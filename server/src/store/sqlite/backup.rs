@@ -9,9 +9,10 @@ use diesel::sql_types::{BigInt, Text};
 use super::open::uri;
 use crate::backup::{Mark, Note};
 use crate::domain::clock::Micros;
+use crate::domain::ids::FileId;
 use crate::journal::tree::Edge;
 use crate::store::StoreError;
-use crate::store::schema::journal_head;
+use crate::store::schema::{file, journal_head};
 
 diesel::table! {
     /// One row, in a copy that no server has started on yet; elsewhere there is no such table.
@@ -114,6 +115,21 @@ pub(crate) fn set_mark(copy: &Path, note: &Note) -> Result<Mark, StoreError> {
             .execute(connection)?;
         Ok(mark)
     })
+}
+
+/// The ids of all files that a copy knows.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn file_ids(copy: &Path) -> Result<Vec<FileId>, StoreError> {
+    let url = uri(copy, "mode=ro").ok_or_else(|| StoreError::Io("the path is not UTF-8".into()))?;
+    let mut connection = SqliteConnection::establish(&url).map_err(|error| StoreError::Io(error.to_string()))?;
+    let ids: Vec<String> = file::table.select(file::id).load(&mut connection)?;
+    let read = |id: String| {
+        id.parse()
+            .map_err(|_| StoreError::Database("a file's id cannot be read".into()))
+    };
+    ids.into_iter().map(read).collect()
 }
 
 #[derive(QueryableByName)]

@@ -7,7 +7,8 @@ use greffe_api::v1::event_body::Content;
 
 use crate::domain::entry::{Aside, kind};
 use crate::store::schema::{
-    journal, journal_head, member, mention, reaction, read_mark, request, room, room_event, session, standing, user,
+    file, file_share, journal, journal_head, member, mention, reaction, read_mark, request, room, room_event, session,
+    standing, upload, user,
 };
 use crate::store::{Row, StoreError, Writes};
 
@@ -21,6 +22,7 @@ pub(super) fn write(connection: &mut SqliteConnection, writes: &Writes) -> Resul
         append(connection, row)?;
     }
     requests(connection, writes)?;
+    files(connection, writes)?;
     standing(connection, writes)?;
     if let Some(identity) = &writes.identity {
         diesel::update(journal_head::table)
@@ -175,6 +177,53 @@ fn standing(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), St
     Ok(())
 }
 
+fn files(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), StoreError> {
+    for new in &writes.files {
+        diesel::insert_into(file::table)
+            .values((
+                file::no.eq(new.no),
+                file::id.eq(new.id.to_string()),
+                file::owner.eq(new.owner),
+                file::size.eq(new.size),
+            ))
+            .execute(connection)?;
+    }
+    for (in_room, seq, shared) in &writes.shares {
+        match shared {
+            Some(no) => diesel::insert_into(file_share::table)
+                .values((
+                    file_share::room.eq(in_room),
+                    file_share::seq.eq(seq),
+                    file_share::file.eq(no),
+                ))
+                .execute(connection)?,
+            None => diesel::delete(file_share::table.find((in_room, seq))).execute(connection)?,
+        };
+    }
+    for (owner, in_room, it) in &writes.uploads {
+        let going = (upload::committed.eq(it.committed), upload::used.eq(it.used));
+        diesel::insert_into(upload::table)
+            .values((
+                upload::id.eq(it.id.to_string()),
+                upload::owner.eq(owner),
+                upload::room.eq(in_room),
+                upload::name.eq(&it.name),
+                upload::media_type.eq(&it.media_type),
+                upload::size.eq(it.size),
+                upload::created.eq(it.created),
+                going,
+            ))
+            .on_conflict(upload::id)
+            .do_update()
+            .set(going)
+            .execute(connection)?;
+    }
+    for id in &writes.uploads_gone {
+        diesel::delete(upload::table.find(id.to_string())).execute(connection)?;
+    }
+    Ok(())
+}
+
 fn requests(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), StoreError> {
     for new in &writes.requests {
         diesel::insert_into(request::table)
@@ -237,6 +286,8 @@ fn append(connection: &mut SqliteConnection, row: &Row) -> Result<(), StoreError
             mentions(connection, in_room, target, &row.mentioned)?;
         }
         Content::MessageDeleted(_) => delete(connection, in_room, target)?,
+        // Name and hash of the file are no longer told in this room.
+        Content::FileRemoved(_) => set_state(connection, in_room, target, BodyState::Deleted)?,
         Content::ReactionAdded(_) => {
             diesel::insert_into(reaction::table)
                 .values((

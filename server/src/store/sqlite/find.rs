@@ -87,6 +87,12 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
             .optional()?;
         facts.read_marks.extend(seq.map(|seq| ((*id, *room), seq)));
     }
+    for index in &needs.contents {
+        let body: Option<Option<Vec<u8>>> =
+            journal::table.find(index).select(journal::body).first(connection).optional()?;
+        let content = body.flatten().and_then(|body| decode_content(&body));
+        facts.contents.extend(content.map(|content| (*index, content)));
+    }
     for index in &needs.rows {
         facts.rows.extend(row(connection, *index)?.map(|row| (*index, row)));
     }

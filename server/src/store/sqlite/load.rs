@@ -8,12 +8,15 @@ use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{HistoryVisibility, RoomKind};
 
 use crate::domain::entry::{Aside, peer_ip};
+use crate::domain::files::{File, Share, Upload};
 use crate::domain::ids::{CodeHash, RoomId, TokenHash, UserId, random_epoch, random_journal_id};
 use crate::domain::operator::Roles;
 use crate::domain::state::{Member, Role, Room, Session, State, User};
 use crate::journal::event::{decode, decode_content};
 use crate::journal::tree::Edge;
-use crate::store::schema::{journal, journal_head, member, room, session, standing, user};
+use crate::store::schema::{
+    file, file_share, journal, journal_head, member, room, room_event, session, standing, upload, user,
+};
 use crate::store::{Head, Identity, StoreError};
 
 /// A row of the journal, as stored.
@@ -145,7 +148,63 @@ pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), 
     }
     sessions(connection, &mut state, &users)?;
     standing(connection, &mut state)?;
+    files(connection, &mut state, &users, &rooms)?;
     Ok((state, Head { edge, time }))
+}
+
+type UploadRow = (String, i64, i64, String, String, i64, i64, i64, i64);
+
+fn files(
+    connection: &mut SqliteConnection,
+    state: &mut State,
+    users: &HashMap<i64, UserId>,
+    rooms: &HashMap<i64, RoomId>,
+) -> Result<(), StoreError> {
+    let person = |no: i64| users.get(&no).copied().ok_or_else(|| wrong("whose file it is"));
+    let place = |no: i64| rooms.get(&no).copied().ok_or_else(|| wrong("the room of a file"));
+    let found: Vec<(i64, String, i64, i64)> = file::table.order(file::no).load(connection)?;
+    let mut ids = HashMap::new();
+    for (no, id, owner, size) in found {
+        let id = id.parse().map_err(|_| wrong("a file's id"))?;
+        ids.insert(no, id);
+        state.files_mut().load(File {
+            no,
+            id,
+            owner: person(owner)?,
+            size,
+            shares: Vec::new(),
+        });
+    }
+    let shares: Vec<(i64, i64, i64)> = file_share::table
+        .inner_join(
+            room_event::table.on(room_event::room.eq(file_share::room).and(room_event::seq.eq(file_share::seq))),
+        )
+        .order(room_event::idx)
+        .select((file_share::room, file_share::seq, file_share::file))
+        .load(connection)?;
+    for (in_room, seq, no) in shares {
+        let id = ids.get(&no).ok_or_else(|| wrong("which file is shared"))?;
+        let share = Share {
+            room: place(in_room)?,
+            seq,
+        };
+        state.files_mut().load_share(*id, share);
+    }
+    let uploads: Vec<UploadRow> = upload::table.load(connection)?;
+    for (id, owner, in_room, name, media_type, size, committed, created, used) in uploads {
+        state.files_mut().set_upload(Upload {
+            id: id.parse().map_err(|_| wrong("an upload's id"))?,
+            owner: person(owner)?,
+            room: place(in_room)?,
+            name,
+            media_type,
+            size,
+            committed,
+            created,
+            used,
+        });
+    }
+    Ok(())
 }
 
 type UserRow = (i64, String, String, String, i64, i32, bool, bool, bool);

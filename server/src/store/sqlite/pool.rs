@@ -118,6 +118,14 @@ impl Reader for SqliteReader {
         self.run(move |connection| log::page(connection, range)).boxed()
     }
 
+    fn rows(&self, indices: Vec<i64>) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>> {
+        self.run(move |connection| {
+            let found = indices.into_iter().map(|index| log::row(connection, index));
+            found.filter_map(Result::transpose).collect()
+        })
+        .boxed()
+    }
+
     fn row(&self, index: i64) -> BoxFuture<'_, Result<Option<StoredEvent>, StoreError>> {
         self.run(move |connection| log::row(connection, index)).boxed()
     }

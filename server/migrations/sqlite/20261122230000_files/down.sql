@@ -1,0 +1,3 @@
+DROP TABLE upload;
+DROP TABLE file_share;
+DROP TABLE file;

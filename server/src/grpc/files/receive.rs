@@ -1,0 +1,342 @@
+//! Bytes on their way here: written and hashed by a blocking thread, which a bounded channel keeps in step with the client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use greffe_api::v1::write_upload_request::Part;
+use greffe_api::v1::{self, CompleteUploadRequest, UploadChunkRequest, UploadFileRequest, WriteUploadRequest};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use super::super::{App, convert};
+use super::{blocking, failed};
+use crate::domain::caller::Caller;
+use crate::domain::command::{Change, Command, NewFile};
+use crate::domain::decide::may_upload;
+use crate::domain::error::Error;
+use crate::domain::files::Upload;
+use crate::domain::ids::{FileId, sha256};
+use crate::domain::permissions;
+use crate::domain::text::{FileName, MediaType};
+use crate::staging::{Claim, Writing};
+
+/// Chunks that wait for the disk.
+const CHUNKS: usize = 4;
+/// How long a client may send nothing. What it sent stays.
+const IDLE: Duration = Duration::from_secs(60);
+/// Bytes after which what was written is synced and counts, at the latest.
+const SYNC_EACH: i64 = 16 * 1024 * 1024;
+
+pub(super) fn name(text: String) -> Result<FileName, Error> {
+    FileName::parse("name", text)
+}
+
+pub(super) fn media_type(text: String) -> Result<MediaType, Error> {
+    MediaType::parse("media_type", text)
+}
+
+fn hash(field: &'static str, bytes: &[u8]) -> Result<[u8; 32], Error> {
+    bytes
+        .try_into()
+        .map_err(|_| Error::invalid(field, "it must have 32 bytes: the SHA-256 of the whole file"))
+}
+
+/// Claims an upload of the caller that stands at `offset`.
+fn begin(app: &App, caller: &Caller, id: &str, offset: i64) -> Result<(Upload, Claim), Error> {
+    let id = convert::upload_id(id)?;
+    app.upload(caller, id)?;
+    let claim = app.claim(id)?;
+    // Read again: it may have gone on until it was claimed.
+    let upload = app.upload(caller, id)?;
+    if offset != upload.committed {
+        return Err(Error::OffsetMismatch {
+            committed: upload.committed,
+        });
+    }
+    Ok((upload, claim))
+}
+
+/// What a client sends next.
+enum Next {
+    Chunk(Bytes),
+    /// It has sent all, or nothing for too long.
+    End,
+}
+
+async fn next(app: &App, stream: &mut Streaming<WriteUploadRequest>) -> Result<Next, Status> {
+    let Ok(part) = tokio::time::timeout(IDLE, stream.message()).await else {
+        return Ok(Next::End);
+    };
+    match part?.map(|request| request.part) {
+        None => Ok(Next::End),
+        Some(Some(Part::Chunk(chunk))) => {
+            check_chunk(app, &chunk)?;
+            Ok(Next::Chunk(chunk))
+        }
+        Some(Some(Part::Header(_)) | None) => {
+            Err(Error::Malformed("after the header, every message must have a chunk".into()).into())
+        }
+    }
+}
+
+fn check_chunk(app: &App, chunk: &Bytes) -> Result<(), Error> {
+    let limit = app.config.limits.file_chunk_bytes;
+    if chunk.is_empty() || chunk.len() > limit {
+        return Err(Error::invalid("chunk", format!("1 to {limit} bytes are allowed")));
+    }
+    Ok(())
+}
+
+/// Receives a stream of chunks, and returns how many bytes are on the disk.
+pub(super) async fn stream(
+    app: &Arc<App>,
+    caller: Caller,
+    mut stream: Streaming<WriteUploadRequest>,
+) -> Result<i64, Status> {
+    let first = tokio::time::timeout(IDLE, stream.message()).await;
+    let header = match first.unwrap_or(Ok(None))?.and_then(|request| request.part) {
+        Some(Part::Header(header)) => header,
+        Some(Part::Chunk(_)) | None => {
+            return Err(Error::Malformed("the first message must have the header".into()).into());
+        }
+    };
+    let (upload, claim) = begin(app, &caller, &header.upload_id, header.offset)?;
+    let (chunks, queue) = mpsc::channel(CHUNKS);
+    let writing = write(app, caller, &upload, claim, queue);
+    let ended = loop {
+        match next(app, &mut stream).await {
+            // The writer goes away when it can write no more, and says why below.
+            Ok(Next::Chunk(chunk)) => {
+                if chunks.send(chunk).await.is_err() {
+                    break Ok(());
+                }
+            }
+            Ok(Next::End) => break Ok(()),
+            Err(status) => break Err(status),
+        }
+    };
+    drop(chunks);
+    let committed = writing.await?;
+    ended?;
+    Ok(committed)
+}
+
+/// Receives one chunk, and returns how many bytes are on the disk.
+pub(super) async fn chunk(app: &Arc<App>, caller: Caller, request: UploadChunkRequest) -> Result<i64, Error> {
+    check_chunk(app, &request.chunk)?;
+    let (upload, claim) = begin(app, &caller, &request.upload_id, request.offset)?;
+    let (chunks, queue) = mpsc::channel(1);
+    let writing = write(app, caller, &upload, claim, queue);
+    let sent = chunks.send(request.chunk).await;
+    drop(chunks);
+    let committed = writing.await?;
+    // If the writer was gone, it has said why.
+    sent.map_err(|_| Error::Internal)?;
+    Ok(committed)
+}
+
+/// Begins to write what comes out of `chunks`, and tells in the end how many bytes are on the disk. It goes on if nobody waits for that any more:
+/// what came before the client went counts.
+fn write(
+    app: &Arc<App>,
+    caller: Caller,
+    upload: &Upload,
+    claim: Claim,
+    mut chunks: mpsc::Receiver<Bytes>,
+) -> impl Future<Output = Result<i64, Error>> + use<> {
+    let (app, runtime) = (Arc::clone(app), tokio::runtime::Handle::current());
+    let (id, size, mut committed) = (upload.id, upload.size, upload.committed);
+    let work = tokio::task::spawn_blocking(move || {
+        let mut writing = claim.open(committed).map_err(|error| failed(&error))?;
+        let commit = |writing: &Writing<'_>, committed: &mut i64| {
+            writing.sync().map_err(|error| failed(&error))?;
+            let note = Command::NoteUpload {
+                caller,
+                id,
+                committed: writing.offset(),
+            };
+            runtime.block_on(app.journal.append(note))?;
+            *committed = writing.offset();
+            Ok::<_, Error>(())
+        };
+        let outcome = loop {
+            let Some(chunk) = chunks.blocking_recv() else {
+                break Ok(());
+            };
+            let length = i64::try_from(chunk.len()).unwrap_or(i64::MAX);
+            if writing.offset().saturating_add(length) > size {
+                break Err(Error::FileTooLarge { limit: size });
+            }
+            if let Err(error) = writing.write(&chunk) {
+                break Err(failed(&error));
+            }
+            if writing.offset() - committed >= SYNC_EACH {
+                commit(&writing, &mut committed)?;
+            }
+        };
+        // Nobody is to wait for a place while this one is already on its way out.
+        drop(chunks);
+        if writing.offset() > committed {
+            commit(&writing, &mut committed)?;
+        }
+        writing.keep_hash();
+        outcome.map(|()| committed)
+    });
+    async move {
+        work.await.map_err(|error| {
+            tracing::error!(%error, "A thread that wrote a file died");
+            Error::Internal
+        })?
+    }
+}
+
+/// Checks a whole upload, makes it a file, and shares it.
+pub(super) async fn complete(
+    app: &Arc<App>,
+    caller: Caller,
+    request: CompleteUploadRequest,
+) -> Result<(v1::File, v1::Receipt), Error> {
+    let sha256 = hash("sha256", &request.sha256)?;
+    let id = convert::upload_id(&request.upload_id)?;
+    let change = Change::CompleteUpload { upload: id, sha256 };
+    convert::request_id(&request.request_id)?;
+    let app = Arc::clone(app);
+    // It goes on if the client goes, so that nothing is left half done.
+    let work = tokio::spawn(async move {
+        let Ok(upload) = app.upload(&caller, id) else {
+            // Complete already, if this repeats the request that completed it.
+            return app.stored(caller, &request.request_id, change, id).await;
+        };
+        let claim = app.claim(id)?;
+        if upload.committed != upload.size {
+            return Err(Error::UploadIncomplete {
+                committed: upload.committed,
+                size: upload.size,
+            });
+        }
+        app.view()
+            .read(|state| permissions::writer(state, caller.user, upload.room).map(|_| ()))?;
+        let (hashed, claim) = blocking(move || (claim.hash(upload.size), claim)).await?;
+        if hashed.map_err(|error| failed(&error))? != sha256 {
+            app.give_up(&caller, id, claim).await?;
+            return Err(Error::HashMismatch);
+        }
+        app.keep(caller, &request.request_id, change, id, claim).await
+    });
+    work.await.map_err(|error| {
+        tracing::error!(%error, "Completing an upload failed");
+        Error::Internal
+    })?
+}
+
+/// Takes a small file in one call.
+pub(super) async fn small_file(
+    app: &Arc<App>,
+    caller: Caller,
+    request: UploadFileRequest,
+) -> Result<(v1::File, v1::Receipt), Error> {
+    let limit = app.config.limits.file_chunk_bytes;
+    if request.content.len() > limit {
+        return Err(Error::invalid(
+            "content",
+            format!("at most {limit} bytes are allowed; send larger files by CreateUpload"),
+        ));
+    }
+    let size = i64::try_from(request.content.len()).map_err(|_| Error::Internal)?;
+    let told = request.sha256.as_ref().map(|bytes| hash("sha256", bytes)).transpose()?;
+    let room = convert::room_id(&request.room_id)?;
+    let file = FileId::of_request(convert::request_id(&request.request_id)?.key(caller.user));
+    let (name, media_type) = (name(request.name)?, media_type(request.media_type)?);
+    let (content, request_id) = (request.content, request.request_id);
+    let app = Arc::clone(app);
+    let work = tokio::spawn(async move {
+        let (found, content) = blocking(move || (sha256(&[&content]), content)).await?;
+        if told.is_some_and(|told| told != found) {
+            return Err(Error::HashMismatch);
+        }
+        let new = NewFile {
+            room,
+            name,
+            media_type,
+            size,
+        };
+        let change = Change::UploadFile {
+            file,
+            new,
+            sha256: found,
+        };
+        let claim = app.claim(file)?;
+        let known = app
+            .view()
+            .read(|state| state.files().get(file).is_some() || state.files().upload(file).is_some());
+        if known {
+            return app.stored(caller, &request_id, change, file).await;
+        }
+        let limits = app.config.limits.of_files();
+        app.view().read(|state| may_upload(state, limits, caller.user, room, size))?;
+        let (written, claim) = blocking(move || {
+            let written = claim.open(0).and_then(|mut writing| {
+                writing.write(&content)?;
+                writing.sync()
+            });
+            (written, claim)
+        })
+        .await?;
+        if let Err(error) = written {
+            blocking(move || claim.remove()).await?;
+            return Err(failed(&error));
+        }
+        app.keep(caller, &request_id, change, file, claim).await
+    });
+    work.await.map_err(|error| {
+        tracing::error!(%error, "Taking a file failed");
+        Error::Internal
+    })?
+}
+
+impl App {
+    /// Has a change stored that shares the file `id`, and tells about the file.
+    async fn stored(
+        &self,
+        caller: Caller,
+        request_id: &str,
+        change: Change,
+        id: FileId,
+    ) -> Result<(v1::File, v1::Receipt), Error> {
+        let receipt = self.change(caller, request_id, Ok(change)).await?;
+        Ok((self.file(&caller, id).await?, receipt.ok_or(Error::Internal)?))
+    }
+
+    /// Makes a staged file, which is synced and verified, durable and then visible. If it is refused, an upload stays as it was.
+    async fn keep(
+        &self,
+        caller: Caller,
+        request_id: &str,
+        change: Change,
+        id: FileId,
+        claim: Claim,
+    ) -> Result<(v1::File, v1::Receipt), Error> {
+        self.blobs.adopt(id, claim.path()).await?;
+        let receipt = self.change(caller, request_id, Ok(change)).await;
+        let (is_file, is_upload) = self
+            .view()
+            .read(|state| (state.files().get(id).is_some(), state.files().upload(id).is_some()));
+        match &receipt {
+            // The row may be there, and then the bytes must be. The next start looks.
+            Err(Error::OutcomeUnknown | Error::Stopping) => {}
+            Err(_) if !is_file => {
+                if let Err(error) = self.blobs.remove(id).await {
+                    tracing::warn!(file.id = %id, error = &error as &dyn std::error::Error,
+                        "The bytes of a file that was refused could not be removed; the next start does it");
+                }
+                if !is_upload {
+                    blocking(move || claim.remove()).await?;
+                }
+            }
+            _ => blocking(move || claim.remove()).await?,
+        }
+        let receipt = receipt?.ok_or(Error::Internal)?;
+        Ok((self.file(&caller, id).await?, receipt))
+    }
+}
