@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     chat::ChatArgs,
     completions::CompletionsArgs,
+    files::FilesArgs,
     login::LoginArgs,
     man::ManArgs,
     messages::{DeleteArgs, EditArgs, ReactArgs},
@@ -37,7 +38,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const AFTER_HELP: &str = "Examples:\n  greffe register alice\n  greffe chat\n  greffe send general 'Hello'\n  greffe tail @bob --follow\n\n\
+const AFTER_HELP: &str = "Examples:\n  greffe register alice\n  greffe chat\n  greffe send general 'Hello'\n  greffe tail @bob --follow\n  greffe files put report.pdf --to @bob\n\n\
     Exit codes: 0 done, 1 refused or failed, 2 usage, 3 unreachable, 4 not found, 5 not logged in or not allowed, 6 unreadable input";
 
 /// What holds for every command.
@@ -98,6 +99,8 @@ pub(crate) enum Command {
     React(ReactArgs),
     /// Report a message to whoever runs the server
     Report(ReportArgs),
+    /// Send, fetch and list files
+    Files(FilesArgs),
     /// List rooms, and manage them
     Rooms(RoomsArgs),
     /// List users

@@ -4,6 +4,7 @@ pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod context;
 pub(crate) mod ending;
+pub(crate) mod files;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod man;
@@ -46,6 +47,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
         Command::Delete(args) => messages::delete(args, context).await,
         Command::React(args) => messages::react(args, context).await,
         Command::Report(args) => report::run(args, context).await,
+        Command::Files(args) => files::run(args, context).await,
         Command::Rooms(args) => rooms::run(args, context).await,
         Command::Users(args) => users::run(args, context).await,
         Command::Search(args) => search::run(args, context).await,

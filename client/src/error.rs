@@ -48,6 +48,20 @@ pub(crate) fn server_hint(error: &Error) -> Option<&'static str> {
         Some("list your rooms with `greffe rooms`, and those that you can join with `greffe rooms list --public`")
     } else if known(ErrorReason::UserNotFound) {
         Some("list the users with `greffe users`")
+    } else if known(ErrorReason::FileNotFound) {
+        Some("list the files with `greffe files ls`, or /files in a chat")
+    } else if known(ErrorReason::FileQuotaExceeded) {
+        Some(
+            "give uploads up with `greffe files uploads`, or ask the operator: files that were taken away count while they are kept",
+        )
+    } else if known(ErrorReason::DiskFull) {
+        Some("try again later: the operator has to make room on the server's disk")
+    } else if known(ErrorReason::HashMismatch) {
+        Some("try again: something on the way, or a disk, has changed bytes")
+    } else if known(ErrorReason::UploadBusy) {
+        Some("another program sends the same file; wait until it is done")
+    } else if known(ErrorReason::UploadNotFound) {
+        Some("send the file again; `greffe files uploads` lists the uploads that are not complete")
     } else if known(ErrorReason::LastOwner) {
         Some("make somebody else an owner first: `greffe rooms role ROOM USER owner`")
     } else if known(ErrorReason::SessionNotFound) {

@@ -1,7 +1,8 @@
 //! The Rust SDK of Greffe, a self-hosted chat server that keeps the record.
 //!
 //! [`Client`] makes the calls of the members' API; [`Feed`] follows what happens, live, and sends without losing or doubling anything:
-//! it reconnects with growing pauses, resumes where it was, and repeats what was not acknowledged with the same `request_id`.
+//! it reconnects with growing pauses, resumes where it was, and repeats what was not acknowledged with the same `request_id`. Files go up with
+//! [`Client::send_bytes`] and come down with [`Client::download`], which go on after a cut where the other side stands.
 //! The member's client `greffe` uses nothing else.
 //!
 //! ```no_run
@@ -32,6 +33,27 @@
 //! # }
 //! ```
 //!
+//! A file goes up and comes down in pieces, and is checked as a whole:
+//!
+//! ```no_run
+//! use greffe::{Client, NewFile, Sha256, new_request_id};
+//!
+//! # async fn example(client: Client, room_id: String) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut source = tokio::fs::File::open("report.pdf").await?;
+//! let size = source.metadata().await?.len();
+//! let new = NewFile { name: "report.pdf".into(), room_id, ..NewFile::default() };
+//! let upload = client.create_upload(&new, size, &new_request_id()).await?;
+//! let progress = |progress: greffe::Progress| eprintln!("{} of {}", progress.done, progress.total);
+//! let sha256 = client.send_bytes(&upload, &mut source, &progress).await?;
+//! let (file, _) = client.complete_upload(&upload.id, sha256, &new_request_id()).await?;
+//!
+//! let mut sink = tokio::fs::File::create_new("copy.pdf").await?;
+//! client.download(&file, Sha256::new(), &mut sink, &progress).await?;
+//! sink.sync_all().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [`Operator`] makes the calls of the operators' API, over the socket of this machine or from afar.
 //!
 //! Everything takes deadlines from [`Options`]; every queue is bounded. Errors are one type, [`Error`], whether they came as the status of
@@ -48,6 +70,7 @@ pub use sdk::address::{DEFAULT_SERVER, ServerAddress};
 pub use sdk::client::{CallObserver, Client, Options, WaitObserver, new_request_id};
 pub use sdk::error::{Code, Error, reason};
 pub use sdk::feed::{Action, Feed, FeedOptions, Item, Outbox, Ticket};
+pub use sdk::files::{FileQuery, NewFile, Progress, ProgressObserver, Sha256};
 pub use sdk::methods::Method;
 pub use sdk::operator::Operator;
 pub use sdk::rooms::NewRoom;

@@ -7,7 +7,7 @@ mod error;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use greffe::terminal::{config, text, time, ui};
+use greffe::terminal::{config, progress, text, time, ui};
 
 use crate::cli::Cli;
 use crate::commands::context::Context;

@@ -6,6 +6,7 @@ pub(crate) mod client;
 mod connect;
 pub(crate) mod error;
 pub(crate) mod feed;
+pub(crate) mod files;
 mod messages;
 pub(crate) mod methods;
 pub(crate) mod operator;

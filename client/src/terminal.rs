@@ -6,6 +6,7 @@ pub mod config;
 pub mod documents;
 pub mod error;
 pub mod password;
+pub mod progress;
 pub mod shell;
 pub mod show_rpc;
 pub mod stdin;

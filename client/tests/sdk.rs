@@ -1,15 +1,16 @@
 //! The SDK against a real server, over links that break at random.
 
 #[cfg(unix)]
-mod feed {
+mod links {
     use std::collections::HashMap;
     use std::io::{BufRead as _, BufReader};
     use std::path::Path;
     use std::process::{Child, Command, Stdio};
+    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     use std::time::Duration;
 
     use greffe::api::{RoomState, event_body::Content};
-    use greffe::{Action, Client, Error, Feed, FeedOptions, Item, Options, Ticket};
+    use greffe::{Action, Client, Error, Feed, FeedOptions, Item, NewFile, Options, Progress, Sha256, Ticket};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::watch;
     use tokio::time::timeout;
@@ -176,6 +177,45 @@ mod feed {
         assert_eq!(own, theirs);
         let seqs: Result<Vec<i64>, Error> = seqs.into_iter().collect();
         assert_eq!(seqs?, own.iter().map(|(seq, _)| *seq).collect::<Vec<_>>());
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn files_come_whole_over_links_that_are_cut() -> Result<(), Box<dyn std::error::Error>> {
+        const SIZE: usize = 24 * 1024 * 1024;
+        const CUT_EACH: u64 = 5 * 1024 * 1024;
+        let server = Server::start();
+        let wire = Wire::to(&server.address).await?;
+        let alice = user(&wire.address, "alice").await?;
+        let content: Vec<u8> = (0..=250).cycle().take(SIZE).collect();
+        let (cuts, next) = (AtomicU32::new(0), AtomicU64::new(CUT_EACH));
+        let cut_now_and_then = |progress: Progress| {
+            if progress.done >= next.load(Ordering::Relaxed) {
+                next.store(progress.done + CUT_EACH, Ordering::Relaxed);
+                cuts.fetch_add(1, Ordering::Relaxed);
+                wire.cut();
+            }
+        };
+        let new = NewFile {
+            name: "content".into(),
+            room_id: alice.server_info().await?.general_room_id.clone(),
+            ..NewFile::default()
+        };
+        let upload = alice.create_upload(&new, SIZE as u64, &greffe::new_request_id()).await?;
+        let mut source = std::io::Cursor::new(content.clone());
+        let sent = timeout(PATIENCE, alice.send_bytes(&upload, &mut source, &cut_now_and_then)).await??;
+        let request_id = greffe::new_request_id();
+        let (file, receipt) = alice.complete_upload(&upload.id, sent, &request_id).await?;
+        assert_eq!(alice.complete_upload(&upload.id, sent, &request_id).await?.1, receipt);
+        assert!(cuts.swap(0, Ordering::Relaxed) >= 3, "the link was cut on the way up");
+
+        next.store(CUT_EACH, Ordering::Relaxed);
+        let mut sink = Vec::new();
+        let download = alice.download(&file, Sha256::new(), &mut sink, &cut_now_and_then);
+        timeout(PATIENCE, download).await??;
+        assert!(sink == content, "what comes back is what was sent");
+        assert!(cuts.load(Ordering::Relaxed) >= 3, "the link was cut on the way down");
+        assert!(alice.uploads().await?.is_empty());
         Ok(())
     }
 

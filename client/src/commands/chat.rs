@@ -69,5 +69,8 @@ pub(crate) async fn run(args: ChatArgs, context: &Context) -> Result<(), Command
         Some(terminal) => Console::terminal(ui, terminal),
         None => Console::pipe(ui),
     };
-    Session::new(client, console).await?.run(&args.room).await
+    Session::new(client, console, context.config.clone())
+        .await?
+        .run(&args.room)
+        .await
 }

@@ -9,7 +9,8 @@ use greffe::api::{
 use greffe::{Client, Code, Error};
 use serde_json::{Value, json};
 
-use crate::text::{excerpt, visible, visible_lines};
+use super::files::described;
+use crate::text::{excerpt, hex, visible, visible_lines};
 use crate::time;
 
 /// Names that are remembered. Beyond them all are asked for again.
@@ -147,7 +148,9 @@ pub(crate) enum Telling {
         /// The new text.
         text: String,
     },
-    /// Anything else, in words that are safe to show. `quiet` for what matters less than a message.
+    /// A file, in words that are safe to show. It matters as much as a message.
+    File(String),
+    /// Anything else, in words that are safe to show. It matters less than a message.
     Notice(String),
     /// Nothing that this version knows.
     Nothing,
@@ -200,6 +203,16 @@ pub(crate) async fn tell(names: &mut Names, event: &Event) -> Result<Telling, Er
             });
             Telling::Notice(name.into_iter().chain(topic).collect::<Vec<_>>().join(", and "))
         }
+        Content::FileShared(shared) => {
+            let whose = if shared.owner_id == head.actor_id {
+                "a file".to_owned()
+            } else {
+                format!("a file of {}", visible(&names.user(&shared.owner_id).await?))
+            };
+            let file = described(&shared.name, shared.size, &shared.file_id);
+            Telling::File(format!("shared {whose}: {file}"))
+        }
+        Content::FileRemoved(_) => Telling::Notice(format!("took away the file of #{target}")),
         Content::RoomArchived(archived) => Telling::Notice(format!("archived the room{}", because(&archived.reason))),
         _ => Telling::Nothing,
     })
@@ -216,6 +229,7 @@ fn without_body(head: &EventHead, state: BodyState) -> Telling {
     match head.kind() {
         EventKind::MessagePosted => Telling::Notice(format!("wrote a message that {why}")),
         EventKind::MessageEdited => Telling::Notice(format!("edited #{}, which {why}", head.target_seq)),
+        EventKind::FileShared => Telling::Notice(format!("shared a file that {why}")),
         _ => Telling::Notice(format!("did something that {why}")),
     }
 }
@@ -325,6 +339,17 @@ pub(crate) async fn event_object(names: &mut Names, room: &str, event: &Event) -
         Some(Content::MemberRoleChanged(change)) => add("role", json!(role_name(change.role()))),
         Some(Content::MemberRemoved(removed)) => add("reason", json!(removed.reason)),
         Some(Content::RoomArchived(archived)) => add("reason", json!(archived.reason)),
+        Some(Content::FileShared(shared)) => {
+            let owner = names.user(&shared.owner_id).await?;
+            add("file_id", json!(shared.file_id));
+            add("name", json!(shared.name));
+            add("size", json!(shared.size));
+            add("sha256", json!(hex(&shared.sha256)));
+            add("media_type", json!(shared.media_type));
+            add("owner", json!(owner));
+            add("owner_id", json!(shared.owner_id));
+        }
+        Some(Content::FileRemoved(removed)) => add("file_id", json!(removed.file_id)),
         Some(Content::RoomCreated(created)) => {
             add("name", json!(created.name));
             add("topic", json!(created.topic));
@@ -412,10 +437,6 @@ pub(crate) fn kind_word(number: i32, prefix: &str, name: Option<&str>) -> String
 
 fn none_if_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -196,7 +196,7 @@ impl<'a> Tail<'a> {
             Telling::Message { text, reply_to: 0 } => (format!("{start}: "), text),
             Telling::Message { text, reply_to } => (format!("{start} (to #{reply_to}): "), text),
             Telling::Edit { target, text } => (format!("{start} edited #{target}: "), text),
-            Telling::Notice(words) => return ui.line(&format!("{start} {words}")),
+            Telling::Notice(words) | Telling::File(words) => return ui.line(&format!("{start} {words}")),
             Telling::Nothing => return Ok(()),
         };
         for (index, line) in visible_lines(&text).iter().enumerate() {

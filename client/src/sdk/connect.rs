@@ -26,9 +26,11 @@ use super::trust::{Fingerprint, Trust, tls_config};
 /// How often a quiet link is probed, and how long the answer may take.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// HTTP/2 flow control windows. A feed that is not read for a while must not starve the calls beside it.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// HTTP/2 flow control windows. A feed and a download that are not read for a while must not starve the calls beside them.
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// The largest frame that is accepted: downloads come in fewer pieces.
+const FRAME: u32 = 1024 * 1024;
 
 /// A byte stream, encrypted or not.
 trait Io: AsyncRead + AsyncWrite + Send {}
@@ -101,6 +103,7 @@ impl Connector {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME)
             .connect_with_connector(tower::service_fn(move |_: Uri| {
                 let connector = Arc::clone(&connector);
                 async move { connector.link().await.map(TokioIo::new) }

@@ -30,6 +30,12 @@ pub mod reason {
     pub const FEED_CLOSED: &str = "FEED_CLOSED";
     /// The server's answer lacks a part that it must have. [`Code::Internal`](super::Code::Internal).
     pub const MALFORMED_ANSWER: &str = "MALFORMED_ANSWER";
+    /// What is to be sent cannot be read. [`Code::FailedPrecondition`](super::Code::FailedPrecondition).
+    pub const SOURCE_UNREADABLE: &str = "SOURCE_UNREADABLE";
+    /// What is to be sent became shorter or longer meanwhile. [`Code::Aborted`](super::Code::Aborted).
+    pub const SOURCE_CHANGED: &str = "SOURCE_CHANGED";
+    /// What comes cannot be written. [`Code::FailedPrecondition`](super::Code::FailedPrecondition).
+    pub const SINK_UNWRITABLE: &str = "SINK_UNWRITABLE";
 }
 
 /// What tonic says of an answer that is plain HTTP.

@@ -70,6 +70,13 @@ changes! {
         RemoveReaction: RemoveReactionRequest => RemoveReactionResponse,
         ReportMessage: ReportMessageRequest => ReportMessageResponse,
     }
+    FileService {
+        CreateUpload: CreateUploadRequest => CreateUploadResponse,
+        CompleteUpload: CompleteUploadRequest => CompleteUploadResponse,
+        UploadFile: UploadFileRequest => UploadFileResponse,
+        ShareFile: ShareFileRequest => ShareFileResponse,
+        DeleteFile: DeleteFileRequest => DeleteFileResponse,
+    }
 }
 
 calls! { true
@@ -95,6 +102,13 @@ calls! { true
         ListEvents: ListEventsRequest => ListEventsResponse,
         ListMessages: ListMessagesRequest => ListMessagesResponse,
         SearchMessages: SearchMessagesRequest => SearchMessagesResponse,
+    }
+    FileService {
+        GetUpload: GetUploadRequest => GetUploadResponse,
+        ListUploads: ListUploadsRequest => ListUploadsResponse,
+        CancelUpload: CancelUploadRequest => CancelUploadResponse,
+        GetFile: GetFileRequest => GetFileResponse,
+        ListFiles: ListFilesRequest => ListFilesResponse,
     }
 }
 

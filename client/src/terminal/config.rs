@@ -7,6 +7,7 @@
 //!   history, operator-history         lines typed in `greffe chat`, and at the operator's prompt
 //!   accounts/<server>/<user>          a token, 0600
 //!   accounts/<server>/.current        the user of the last login there
+//!   transfers/<server>/               how far files are on their way, so that the same command goes on with them
 //!   operators/, current-operator      the same for logins at operators' ports
 //! ```
 
@@ -140,21 +141,35 @@ impl Config {
         Ok(())
     }
 
-    fn accounts(&self, server: &ServerAddress) -> PathBuf {
-        let name: String = server
-            .to_string()
-            .replace("://", "_")
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
-                    c
-                } else {
-                    '_'
-                }
-            })
-            .collect();
-        self.directory.join(self.files.accounts).join(name)
+    /// The directory for notes on files that are on their way to and from a server. It exists afterwards.
+    pub fn transfers(&self, server: &ServerAddress) -> Result<PathBuf, CommandError> {
+        let transfers = self.directory.join("transfers");
+        let directory = transfers.join(directory_name(server));
+        make_private_directory(&self.directory)?;
+        make_private_directory(&transfers)?;
+        make_private_directory(&directory)?;
+        Ok(directory)
     }
+
+    fn accounts(&self, server: &ServerAddress) -> PathBuf {
+        self.directory.join(self.files.accounts).join(directory_name(server))
+    }
+}
+
+/// A server's address as the name of a directory.
+fn directory_name(server: &ServerAddress) -> String {
+    server
+        .to_string()
+        .replace("://", "_")
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 /// Reads a token from a file that the user named.
@@ -190,7 +205,8 @@ fn read_small(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-fn read(path: &Path) -> Result<Option<String>, CommandError> {
+/// Reads a small file; `None` if there is none.
+pub fn read(path: &Path) -> Result<Option<String>, CommandError> {
     match read_small(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -201,7 +217,8 @@ fn read(path: &Path) -> Result<Option<String>, CommandError> {
     }
 }
 
-fn remove(path: &Path) -> Result<(), CommandError> {
+/// Removes a file, if there is one.
+pub fn remove(path: &Path) -> Result<(), CommandError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(CommandError::Config {
             path: path.to_owned(),
@@ -223,7 +240,7 @@ fn make_private_directory(path: &Path) -> Result<(), CommandError> {
 }
 
 /// Writes a file that only the user can read, all of it or nothing.
-fn write_private(path: &Path, text: &str) -> Result<(), CommandError> {
+pub fn write_private(path: &Path, text: &str) -> Result<(), CommandError> {
     let unfinished = path.with_file_name(format!(".{}.new", std::process::id()));
     let write = || {
         let mut options = OpenOptions::new();

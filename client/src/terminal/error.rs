@@ -18,7 +18,7 @@ pub enum Exit {
     Usage = 2,
     /// The server cannot be reached.
     Unreachable = 3,
-    /// A room, user, message or session does not exist.
+    /// A room, user, message, file or session does not exist.
     NotFound = 4,
     /// Not logged in, or not allowed.
     NotAllowed = 5,
@@ -118,6 +118,7 @@ impl CommandError {
                 Code::NotFound => Exit::NotFound,
                 Code::Unavailable => Exit::Unreachable,
                 Code::InvalidArgument if error.reason == reason::INVALID_ADDRESS => Exit::Usage,
+                Code::FailedPrecondition if error.reason == reason::SOURCE_UNREADABLE => Exit::Unreadable,
                 _ => Exit::Failed,
             },
             Self::Usage(_) => Exit::Usage,

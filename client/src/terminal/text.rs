@@ -63,6 +63,15 @@ pub fn folded(line: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// Returns bytes in hexadecimal, in small letters.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
 fn escape(chars: impl Iterator<Item = char>) -> String {
     let mut safe = String::new();
     let mut chars = chars.peekable();

@@ -48,8 +48,6 @@ fn the_old_words_and_the_new_ones_work_with_both_signs() {
         chat.expect_line("/private USER");
         chat.type_line(list);
         chat.expect_line("bob");
-        chat.type_line("#TrfU file.txt");
-        chat.expect_note("does not do files yet");
         chat.type_line(private);
         chat.type_line(&format!("only for bob by {exit}"));
         chat.expect_line(&format!("alice: only for bob by {exit}"));

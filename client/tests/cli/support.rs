@@ -221,17 +221,7 @@ impl Person {
 
     /// Starts a command that goes on.
     pub(crate) fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Running {
-        let mut process = self
-            .command(arguments)
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("the client can be started");
-        Running {
-            stdin: process.stdin.take(),
-            stdout: lines_of(process.stdout.take().expect("stdout is a pipe")),
-            stderr: lines_of(process.stderr.take().expect("stderr is a pipe")),
-            process,
-        }
+        Running::of(self.command(arguments))
     }
 
     /// The objects that a command prints.
@@ -267,7 +257,8 @@ impl From<std::process::Output> for Outcome {
 }
 
 impl Outcome {
-    fn of(mut command: Command) -> Self {
+    /// Runs a command to its end.
+    pub(crate) fn of(mut command: Command) -> Self {
         command.output().expect("the client can be started").into()
     }
 
@@ -304,6 +295,29 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Starts a command.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut process = command.stdin(Stdio::piped()).spawn().expect("the client can be started");
+        Self {
+            stdin: process.stdin.take(),
+            stdout: lines_of(process.stdout.take().expect("stdout is a pipe")),
+            stderr: lines_of(process.stderr.take().expect("stderr is a pipe")),
+            process,
+        }
+    }
+
+    /// Interrupts the command, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let status = Command::new("kill").args(["-INT", &self.process.id().to_string()]).status();
+        assert!(status.expect("signals can be sent").success(), "the command has ended");
+    }
+
+    /// Kills the command at once.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().expect("the client can be killed");
+        self.process.wait().expect("the client ends");
+    }
+
     /// Types a line.
     pub(crate) fn type_line(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("the input is open");

@@ -1,12 +1,14 @@
 //! The commands of a chat.
 
 use greffe::api::{MemberRole, RoomState};
-use greffe::{Action, Error, NewRoom};
+use greffe::{Action, Error, FileQuery, NewRoom};
 
 use super::session::Session;
+use super::session::transfers::{self, Job};
 use super::state::RoomView;
 use super::words::{ENTRIES, Word, entry_of, take_reported, take_seq, take_word};
 use crate::commands::context::user_name;
+use crate::commands::files::described;
 use crate::commands::render::{Author, kind_name, role_name};
 use crate::commands::{password, target};
 use crate::error::CommandError;
@@ -16,6 +18,8 @@ use crate::text::visible;
 const FOUND: usize = 20;
 /// Messages that `/history` shows if it is not told how many.
 const HISTORY: i32 = 50;
+/// Files that `/files` shows.
+const FILES: usize = 50;
 
 impl Session {
     /// Does what a command asks for. What the server refuses is shown, and the chat goes on.
@@ -49,9 +53,11 @@ impl Session {
             Word::Read => self.read_all().await,
             Word::Whoami => self.whoami().await,
             Word::Passwd => self.passwd().await,
-            Word::Files => Err(Refusal::Words(
-                "this version of Greffe does not do files yet".to_owned(),
-            )),
+            Word::Upload => self.upload(arguments),
+            Word::SendFile => self.send_file(arguments).await,
+            Word::Transfer => self.transfer(arguments).await,
+            Word::Download => self.download(arguments),
+            Word::Files => self.list_files().await,
             Word::Operator => Err(Refusal::Words(
                 "that is for the operator, with `greffe-admin`; /kick removes someone from a room".to_owned(),
             )),
@@ -476,6 +482,73 @@ impl Session {
             self.console.note(&format!("read up to #{seq}")).await;
         }
         Ok(())
+    }
+
+    fn upload(&mut self, arguments: &str) -> Done {
+        let room_id = self.here()?;
+        self.begin_upload(arguments, room_id)
+    }
+
+    async fn send_file(&mut self, arguments: &str) -> Done {
+        let (user, path) = take_word(arguments)
+            .filter(|(_, path)| !path.is_empty())
+            .ok_or(Refusal::Usage)?;
+        let state = target::direct(&self.client, user).await?;
+        let room_id = target::room_id(&state).to_owned();
+        self.take_room(state).await?;
+        self.begin_upload(path, room_id)
+    }
+
+    /// What the chat that Greffe replaces called `#TrfU file` and `#TrfU private user file`.
+    async fn transfer(&mut self, arguments: &str) -> Done {
+        match take_word(arguments) {
+            Some((first, rest)) if first.eq_ignore_ascii_case("private") && take_word(rest).is_some() => {
+                self.send_file(rest).await
+            }
+            _ => self.upload(arguments),
+        }
+    }
+
+    fn begin_upload(&mut self, path: &str, room_id: String) -> Done {
+        if path.is_empty() {
+            return Err(Refusal::Usage);
+        }
+        let path = transfers::path_of(path);
+        self.transfers.begin(Job::Send { path, room_id }).map_err(Refusal::Words)
+    }
+
+    fn download(&mut self, arguments: &str) -> Done {
+        if arguments.is_empty() {
+            return Err(Refusal::Usage);
+        }
+        let job = Job::Fetch {
+            file: arguments.to_owned(),
+        };
+        self.transfers.begin(job).map_err(Refusal::Words)
+    }
+
+    async fn list_files(&mut self) -> Done {
+        let files = self.client.files(&FileQuery::default()).await?;
+        let mut lines = Vec::new();
+        for file in files.iter().take(FILES) {
+            let author = self.names.author(&file.owner_id).await?;
+            let room = file.shares.first().map(|share| self.label(&share.room_id)).unwrap_or_default();
+            lines.push(format!(
+                "  {} from {} in {}",
+                described(&file.name, file.size, &file.id),
+                self.console.look.author(&author),
+                visible(&room),
+            ));
+        }
+        if files.is_empty() {
+            lines.push("there are no files".to_owned());
+        } else if files.len() > FILES {
+            lines.push(format!(
+                "  and {} more: `greffe files ls` lists all",
+                files.len() - FILES
+            ));
+        }
+        Ok(self.console.show(lines).await?)
     }
 
     async fn whoami(&mut self) -> Done {

@@ -1,6 +1,8 @@
-//! Tab completion: commands, users, rooms.
+//! Tab completion: commands, users, rooms, and paths of files to send.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,7 +13,12 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 
 use super::gate::Gate;
+use super::session::transfers::path_of;
 use super::words::{ENTRIES, Takes};
+use crate::text::visible;
+
+/// Entries of a directory that are looked at.
+const MOST_ENTRIES: usize = 10_000;
 
 /// What the terminal's thread and the chat both know.
 #[derive(Debug, Default)]
@@ -49,7 +56,8 @@ impl Completer for Assistant {
                 .into_iter()
                 .map(|name| Pair {
                     display: name.clone(),
-                    replacement: format!("{name} "),
+                    // A directory's name goes on.
+                    replacement: if name.ends_with('/') { name } else { format!("{name} ") },
                 })
                 .collect(),
         ))
@@ -115,10 +123,51 @@ fn candidates(line: &str, known: &Known) -> (usize, Vec<String>) {
                 starting_with(&known.rooms, &line[start..].to_lowercase()).cloned().collect(),
             )
         }
-        Takes::User if is_first => (start, starting_with(&known.users, &word).cloned().collect()),
+        Takes::Path => paths_from(line, 1),
+        Takes::UserAndPath if !is_first => paths_from(line, 2),
+        Takes::User | Takes::UserAndPath if is_first => (start, starting_with(&known.users, &word).cloned().collect()),
         Takes::User | Takes::Text if !word.is_empty() => (start, starting_with(&known.users, &word).cloned().collect()),
         _ => (start, Vec::new()),
     }
+}
+
+/// Completes the path that begins after this many words. It may have spaces.
+fn paths_from(line: &str, words: usize) -> (usize, Vec<String>) {
+    let mut start = 0;
+    for _ in 0..words {
+        let rest = &line[start..];
+        let Some(gap) = rest.find(char::is_whitespace) else {
+            return (line.len(), Vec::new());
+        };
+        let word = rest[gap..].find(|c: char| !c.is_whitespace());
+        start = word.map_or(line.len(), |word| start + gap + word);
+    }
+    (start, paths(&line[start..]))
+}
+
+/// The paths that begin so, directories with a `/` at their end. Names that cannot be typed, or would command the terminal, are left out.
+fn paths(typed: &str) -> Vec<String> {
+    let (parent, beginning) = typed.split_at(typed.rfind('/').map_or(0, |at| at + 1));
+    let directory = if parent.is_empty() {
+        PathBuf::from(".")
+    } else {
+        path_of(parent)
+    };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut found: Vec<_> = entries
+        .take(MOST_ENTRIES)
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let fits = name.starts_with(beginning) && (!name.starts_with('.') || beginning.starts_with('.'));
+            let end = if entry.path().is_dir() { "/" } else { "" };
+            (fits && visible(&name) == name).then(|| format!("{parent}{name}{end}"))
+        })
+        .collect();
+    found.sort();
+    found
 }
 
 fn starting_with<'a>(names: &'a BTreeSet<String>, prefix: &str) -> impl Iterator<Item = &'a String> {
@@ -136,6 +185,33 @@ mod tests {
             rooms: set(&["general", "Green room"]),
             typing: None,
         }
+    }
+
+    #[test]
+    fn paths_are_completed_whatever_they_hold() -> std::io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let place = directory.path().display().to_string();
+        for name in ["my file.txt", "my other", ".hidden", "e\u{1b}scape"] {
+            fs::write(directory.path().join(name), "")?;
+        }
+        fs::create_dir(directory.path().join("mydir"))?;
+        for (line, start, names) in [
+            ("/upload ", "/my f", vec!["my file.txt"]),
+            ("/upload  ", "/my", vec!["my file.txt", "my other", "mydir/"]),
+            ("#TrfU ", "/.h", vec![".hidden"]),
+            ("/send-file bob ", "/my o", vec!["my other"]),
+            ("/upload ", "/e", vec![]),
+            ("/upload ", "/none/x", vec![]),
+        ] {
+            let (at, found) = candidates(&format!("{line}{place}{start}"), &known());
+            let names: Vec<_> = names.iter().map(|name| format!("{place}/{name}")).collect();
+            assert_eq!((at, found), (line.len(), names), "{line}{start}");
+        }
+        assert_eq!(
+            candidates("/send-file b", &known()),
+            (11, vec!["bea".to_owned(), "bob".to_owned()])
+        );
+        Ok(())
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod history;
 mod incoming;
 mod sending;
+pub(super) mod transfers;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -20,10 +21,12 @@ use super::words::{self, Typed, Word};
 use crate::commands::ending;
 use crate::commands::render::Names;
 use crate::commands::target;
+use crate::config::Config;
 use crate::error::CommandError;
 use crate::text::visible;
 use crate::time;
 use sending::{Answered, Waiting};
+use transfers::Transfers;
 
 /// If more than this was missed in a room, only the newest of it is shown.
 const LONGEST_REPLAY: i64 = 500;
@@ -46,6 +49,7 @@ pub(crate) struct Session {
     pub(super) names: Names,
     pub(super) rooms: Rooms,
     pub(super) online: HashSet<String>,
+    pub(super) transfers: Transfers,
     outbox: Outbox,
     feed: Feed,
     connected: bool,
@@ -75,7 +79,7 @@ pub(crate) enum Flow {
 
 impl Session {
     /// Begins a chat.
-    pub(crate) async fn new(client: Client, console: Console) -> Result<Self, CommandError> {
+    pub(crate) async fn new(client: Client, console: Console, config: Config) -> Result<Self, CommandError> {
         let names = Names::new(&client).await?;
         let feed = client.feed(FeedOptions {
             max_replay: Some(LONGEST_REPLAY),
@@ -83,6 +87,7 @@ impl Session {
             ..FeedOptions::default()
         });
         Ok(Self {
+            transfers: Transfers::new(client.clone(), config, names.me()),
             outbox: feed.outbox(),
             feed,
             client,
@@ -195,6 +200,7 @@ impl Session {
                     }
                 },
                 Some(answered) = self.answers.next() => self.answered(answered).await,
+                news = self.transfers.news() => self.tell_transfer(news).await,
                 _ = tick.tick() => {
                     self.tick().await;
                     if self.held.is_some() && self.away_since.elapsed() > LAST_LINES && !self.connected {
@@ -221,16 +227,24 @@ impl Session {
         }
     }
 
-    /// Waits until every line is acknowledged and shown, or the patience ends.
+    /// Waits until every line is acknowledged and shown, or the patience ends; in a pipe, also until the files are where they should be.
     async fn finish(&mut self, patience: Duration) -> Result<(), CommandError> {
         let deadline = tokio::time::Instant::now() + patience;
-        while !(self.waiting.is_empty() && self.untold.is_empty()) {
+        loop {
+            let lines_wait = !(self.waiting.is_empty() && self.untold.is_empty());
+            let files_wait = !self.console.is_terminal() && self.transfers.waiting() > 0;
+            if !lines_wait && !files_wait {
+                break;
+            }
             tokio::select! {
                 item = self.feed.next() => self.take(item).await?,
                 Some(answered) = self.answers.next() => self.answered(answered).await,
-                () = tokio::time::sleep_until(deadline) => {
+                // A transfer ends by itself if it does not go forward.
+                news = self.transfers.news() => self.tell_transfer(news).await,
+                () = tokio::time::sleep_until(deadline), if lines_wait => {
+                    self.untold.clear();
                     if self.waiting.is_empty() {
-                        break;
+                        continue;
                     }
                     return Err(CommandError::Unacknowledged { lines: self.waiting.len(), seconds: patience.as_secs() });
                 }
@@ -239,6 +253,17 @@ impl Session {
         for (room_id, seq) in self.read.drain() {
             // A mark that does not get through is made again the next time.
             drop(tokio::time::timeout(LAST_MARK, self.client.mark_read(&room_id, seq)).await);
+        }
+        if self.transfers.waiting() > 0 {
+            self.console
+                .note("a file was on its way: send or fetch it again, and it goes on where it was")
+                .await;
+        }
+        if self.transfers.failed() > 0 && !self.console.is_terminal() {
+            return Err(CommandError::Failed(format!(
+                "{} of the files were not transferred",
+                self.transfers.failed()
+            )));
         }
         if self.refused > 0 && !self.console.is_terminal() {
             return Err(CommandError::Failed(format!(

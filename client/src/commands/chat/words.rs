@@ -52,7 +52,11 @@ pub(crate) enum Word {
     Read,
     Whoami,
     Passwd,
-    /// Words about files, which this version does not do.
+    Upload,
+    SendFile,
+    /// The old word that sends a file to everyone, or to one person.
+    Transfer,
+    Download,
     Files,
     /// Words of the operator.
     Operator,
@@ -70,7 +74,6 @@ impl Word {
                 | Self::Delete
                 | Self::React
                 | Self::Unreact
-                | Self::Files
                 | Self::Operator
         )
     }
@@ -82,6 +85,8 @@ pub(crate) enum Takes {
     Nothing,
     User,
     Room,
+    Path,
+    UserAndPath,
     Text,
 }
 
@@ -287,12 +292,34 @@ pub(crate) const ENTRIES: &[Entry] = &[
     ),
     entry(Word::Passwd, &["passwd"], Takes::Nothing, "", "change your password"),
     entry(
+        Word::Upload,
+        &["upload"],
+        Takes::Path,
+        "PATH",
+        "send a file to everyone in this room",
+    ),
+    entry(
+        Word::SendFile,
+        &["send-file"],
+        Takes::UserAndPath,
+        "USER PATH",
+        "send a file to one person",
+    ),
+    entry(
+        Word::Download,
+        &["download", "trfd"],
+        Takes::Text,
+        "ID|NAME",
+        "fetch a file into the current directory",
+    ),
+    entry(
         Word::Files,
-        &["upload", "download", "files", "send-file", "trfu", "trfd", "listf"],
+        &["files", "listf"],
         Takes::Nothing,
         "",
-        "",
+        "show the files that you may fetch",
     ),
+    entry(Word::Transfer, &["trfu"], Takes::Path, "[private USER] PATH", ""),
     entry(Word::Operator, &["alert", "kill"], Takes::Nothing, "", ""),
 ];
 
@@ -407,8 +434,9 @@ mod tests {
             ("#Help", Word::Help, ""),
             ("/exit", Word::Exit, ""),
             ("#Exit", Word::Exit, ""),
-            ("#TrfU private bob file", Word::Files, "private bob file"),
-            ("/trfd file", Word::Files, "file"),
+            ("#TrfU private bob file", Word::Transfer, "private bob file"),
+            ("/trfd file", Word::Download, "file"),
+            ("/Send-File bob my file", Word::SendFile, "bob my file"),
             ("#ListF", Word::Files, ""),
             ("#Kill bob", Word::Operator, "bob"),
             ("/kick bob spam", Word::Remove, "bob spam"),

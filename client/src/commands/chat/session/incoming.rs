@@ -234,7 +234,9 @@ impl Session {
             Telling::Nothing => return Ok(()),
             // Elsewhere only what people say is worth a line.
             Telling::Notice(_) if !is_current => return Ok(()),
-            Telling::Notice(words) => vec![self.console.look.notice(&head, room, &author, &words)],
+            Telling::Notice(words) | Telling::File(words) => {
+                vec![self.console.look.notice(&head, room, &author, &words)]
+            }
             Telling::Message { text, reply_to } => {
                 let reply = self.quoted(&head.room_id, reply_to);
                 let mentions_me = mentions(event).iter().any(|id| *id == self.names.me());
@@ -299,7 +301,7 @@ impl Session {
                     mine,
                 });
             }
-            Telling::Notice(_) | Telling::Nothing => {}
+            Telling::Notice(_) | Telling::File(_) | Telling::Nothing => {}
         }
         if let Some(Content::MessageDeleted(_)) = event.body.as_ref().and_then(|body| body.content.as_ref()) {
             view.forget(head.target_seq);
