@@ -160,7 +160,7 @@ impl Prompt<'_> {
                 }
             }
             Word::Users => users::list_online(self.context).await?,
-            Word::Files => ui.note("this server has no files yet: members cannot send any"),
+            Word::Files => ui.note("files cannot be listed here yet; members list theirs with `greffe files ls`"),
             Word::Exit => {
                 let given = (!rest.is_empty()).then(|| rest.to_owned());
                 let reason = self.context.reason(&ReasonArgs { reason: given })?;
