@@ -133,6 +133,11 @@ impl Files {
         self.uploads_of.get(&owner).map_or(0, BTreeSet::len)
     }
 
+    /// Bytes of all files, those included that were taken away and are kept for the record.
+    pub fn bytes(&self) -> i64 {
+        self.by_id.values().map(|file| file.size).sum()
+    }
+
     /// Bytes that count for a user's quota: of all files that they sent, and those that their uploads will have.
     pub fn bytes_of(&self, owner: UserId) -> i64 {
         self.used.get(&owner).copied().unwrap_or(0)

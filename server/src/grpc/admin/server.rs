@@ -85,6 +85,7 @@ impl App {
             rooms: number(state.rooms().count()),
             bans: number(state.standing().bans(now).count()),
             open_reports: number(state.standing().reports().count()),
+            file_bytes: state.files().bytes(),
             search_lag: (state.size - self.search.next()).max(0),
             ..ServerStatus::default()
         });
