@@ -144,6 +144,8 @@ fn mode(path: &Path) -> u32 {
 /// Changes a database behind the server's back.
 fn tamper(database: &Path, sql: &str) {
     let mut connection = diesel::SqliteConnection::establish(database.to_str().unwrap()).unwrap();
+    // The threads that read close their connections when they have noticed that nobody asks any more.
+    connection.batch_execute("PRAGMA busy_timeout = 10000;").unwrap();
     connection.batch_execute(sql).unwrap();
 }
 
