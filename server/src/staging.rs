@@ -1,6 +1,8 @@
 //! Files on their way: plain files beside the database, one for each upload, written and hashed by blocking threads, synced before the journal's
 //! writer is told how far they are.
 
+mod boot;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
@@ -23,6 +25,8 @@ const READ_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct Staging {
     directory: PathBuf,
+    /// Which start of the machine this is, where the system tells.
+    boot: Option<String>,
     busy: Mutex<HashSet<FileId>>,
     /// What was hashed of uploads that this process wrote, and of how many bytes. After a restart the file is read again.
     hashed: Mutex<HashMap<FileId, Hashed>>,
@@ -62,6 +66,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Staging {
     /// Stages uploads below `data_dir`, in a directory that only its owner may open.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
+        Self::open_in(data_dir, boot::current())
+    }
+
+    fn open_in(data_dir: &Path, boot: Option<String>) -> io::Result<Self> {
         let directory = data_dir.join(DIRECTORY);
         match fs::DirBuilder::new().mode(0o700).create(&directory) {
             Ok(()) => File::open(data_dir)?.sync_all()?,
@@ -70,6 +78,7 @@ impl Staging {
         }
         Ok(Self {
             directory,
+            boot,
             busy: Mutex::default(),
             hashed: Mutex::default(),
         })
@@ -105,6 +114,34 @@ impl Staging {
             }
         }
         Ok(found)
+    }
+
+    /// Whether what is in the files was written since the machine was started. Then nothing of it is lost, synced or not, whatever became of the
+    /// server.
+    pub fn has_all_that_was_written(&self) -> bool {
+        self.boot.is_some() && boot::noted(&self.directory) == self.boot
+    }
+
+    /// From now on [`Staging::has_all_that_was_written`] is true, until the machine is started again: call it when each file has only bytes that
+    /// count.
+    pub fn note_boot(&self) {
+        // Without the note, the next start trusts what was synced only.
+        if let Some(boot) = &self.boot
+            && let Err(error) = boot::note(&self.directory, boot)
+        {
+            tracing::warn!(%error, "It could not be noted in which start of the machine uploads were written");
+        }
+    }
+
+    /// Brings to the disk what the file of an upload has.
+    pub fn sync(&self, id: FileId) -> io::Result<()> {
+        File::open(self.path(id))?.sync_data()
+    }
+
+    /// Cuts off what is behind the first `committed` bytes of an upload's file.
+    pub fn cut(&self, id: FileId, committed: i64) -> io::Result<()> {
+        let at = u64::try_from(committed).map_err(io::Error::other)?;
+        OpenOptions::new().write(true).open(self.path(id))?.set_len(at)
     }
 
     /// Where the file of an upload is.
@@ -257,10 +294,26 @@ impl Writing<'_> {
         self.file.sync_data()
     }
 
+    /// The same, for another thread.
+    pub fn syncing(&self) -> io::Result<Syncing> {
+        self.file.try_clone().map(Syncing)
+    }
+
     /// Keeps what was hashed for the next call, if all that was written counts.
     pub fn keep_hash(&mut self) {
         if let Some(hashed) = self.hashed.take() {
             lock(&self.claim.staging.hashed).insert(self.claim.id, hashed);
         }
+    }
+}
+
+/// Brings to the disk what was written to a file until now.
+#[derive(Debug)]
+pub struct Syncing(File);
+
+impl Syncing {
+    /// Does so. Blocks.
+    pub fn run(&self) -> io::Result<()> {
+        self.0.sync_data()
     }
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use greffe_api::v1::write_upload_request::Part;
 use greffe_api::v1::{self, CompleteUploadRequest, UploadChunkRequest, UploadFileRequest, WriteUploadRequest};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
 use super::super::{App, convert};
@@ -23,9 +25,10 @@ use crate::staging::{Claim, Writing};
 
 /// Chunks that wait for the disk.
 const CHUNKS: usize = 4;
-/// How long a client may send nothing. What it sent stays.
-const IDLE: Duration = Duration::from_secs(60);
-/// Bytes after which what was written is synced and counts, at the latest.
+/// How often it is looked, while a client brings nothing, whether its session is still there.
+const LOOK: Duration = Duration::from_millis(500);
+/// Bytes after which what was written is synced and counts; twice as many are not yet, at most. Only a loss of power can take away what is not synced: what a crash of
+/// the server leaves is found at the next start.
 const SYNC_EACH: i64 = 16 * 1024 * 1024;
 
 pub(super) fn name(text: String) -> Result<FileName, Error> {
@@ -60,15 +63,31 @@ fn begin(app: &App, caller: &Caller, id: &str, offset: i64) -> Result<(Upload, C
 /// What a client sends next.
 enum Next {
     Chunk(Bytes),
-    /// It has sent all, or nothing for too long.
+    /// It has sent all that it wanted to.
     End,
+    /// It has sent nothing for too long.
+    Stalled,
 }
 
-async fn next(app: &App, stream: &mut Streaming<WriteUploadRequest>) -> Result<Next, Status> {
-    let Ok(part) = tokio::time::timeout(IDLE, stream.message()).await else {
-        return Ok(Next::End);
+/// How long a client may send nothing. What it sent stays.
+fn pause(app: &App) -> Duration {
+    Duration::from_secs(app.config.limits.upload_pause_seconds)
+}
+
+async fn next(app: &App, caller: &Caller, stream: &mut Streaming<WriteUploadRequest>) -> Result<Next, Status> {
+    let deadline = Instant::now() + pause(app);
+    let part = loop {
+        let part = timeout(LOOK, stream.message()).await;
+        // Who is put out is so at once, whether they send or not.
+        app.view()
+            .read(|state| state.session(caller.session).map(|_| ()).ok_or(Error::SessionEnded))?;
+        match part {
+            Ok(part) => break part?,
+            Err(_) if Instant::now() < deadline => {}
+            Err(_) => return Ok(Next::Stalled),
+        }
     };
-    match part?.map(|request| request.part) {
+    match part.map(|request| request.part) {
         None => Ok(Next::End),
         Some(Some(Part::Chunk(chunk))) => {
             check_chunk(app, &chunk)?;
@@ -94,7 +113,7 @@ pub(super) async fn stream(
     caller: Caller,
     mut stream: Streaming<WriteUploadRequest>,
 ) -> Result<i64, Status> {
-    let first = tokio::time::timeout(IDLE, stream.message()).await;
+    let first = timeout(pause(app), stream.message()).await;
     let header = match first.unwrap_or(Ok(None))?.and_then(|request| request.part) {
         Some(Part::Header(header)) => header,
         Some(Part::Chunk(_)) | None => {
@@ -102,24 +121,35 @@ pub(super) async fn stream(
         }
     };
     let (upload, claim) = begin(app, &caller, &header.upload_id, header.offset)?;
-    let (chunks, queue) = mpsc::channel(CHUNKS);
-    let writing = write(app, caller, &upload, claim, queue);
-    let ended = loop {
-        match next(app, &mut stream).await {
-            // The writer goes away when it can write no more, and says why below.
-            Ok(Next::Chunk(chunk)) => {
-                if chunks.send(chunk).await.is_err() {
-                    break Ok(());
+    let app = Arc::clone(app);
+    // It goes on if the client goes: what it sent before, and waits here, counts, and is not to be sent again.
+    let work = tokio::spawn(async move {
+        let (chunks, queue) = mpsc::channel(CHUNKS);
+        let writing = write(&app, caller.clone(), &upload, claim, queue);
+        let ended = loop {
+            match next(&app, &caller, &mut stream).await {
+                // The writer goes away when it can write no more, and says why below.
+                Ok(Next::Chunk(chunk)) => {
+                    if chunks.send(chunk).await.is_err() {
+                        break Ok(false);
+                    }
                 }
+                Ok(Next::End) => break Ok(false),
+                Ok(Next::Stalled) => break Ok(true),
+                Err(status) => break Err(status),
             }
-            Ok(Next::End) => break Ok(()),
-            Err(status) => break Err(status),
+        };
+        drop(chunks);
+        let committed = writing.await?;
+        match ended? {
+            true => Err(Error::UploadStalled { committed }.into()),
+            false => Ok(committed),
         }
-    };
-    drop(chunks);
-    let committed = writing.await?;
-    ended?;
-    Ok(committed)
+    });
+    work.await.map_err(|error| {
+        tracing::error!(%error, "Receiving a file failed");
+        Error::Internal
+    })?
 }
 
 /// Receives one chunk, and returns how many bytes are on the disk.
@@ -149,17 +179,26 @@ fn write(
     let (id, size, mut committed) = (upload.id, upload.size, upload.committed);
     let work = tokio::task::spawn_blocking(move || {
         let mut writing = claim.open(committed).map_err(|error| failed(&error))?;
-        let commit = |writing: &Writing<'_>, committed: &mut i64| {
-            writing.sync().map_err(|error| failed(&error))?;
-            let note = Command::NoteUpload {
-                caller,
-                id,
-                committed: writing.offset(),
-            };
-            runtime.block_on(app.journal.append(note))?;
-            *committed = writing.offset();
-            Ok::<_, Error>(())
+        // Writing goes on meanwhile: a client that has to wait for the disk fills every buffer on the way, and all of that is lost in a crash.
+        let begin_commit = |writing: &Writing<'_>| {
+            let (app, caller, offset) = (Arc::clone(&app), caller.clone(), writing.offset());
+            let sync = writing.syncing().map_err(|error| failed(&error))?;
+            let handle = runtime.clone();
+            Ok::<_, Error>(runtime.spawn_blocking(move || {
+                sync.run().map_err(|error| failed(&error))?;
+                let committed = offset;
+                handle.block_on(app.journal.append(Command::NoteUpload { caller, id, committed }))?;
+                Ok::<_, Error>(offset)
+            }))
         };
+        let end_commit = |commit: JoinHandle<Result<i64, Error>>| {
+            runtime.block_on(commit).map_err(|error| {
+                tracing::error!(%error, "A thread that synced a file died");
+                Error::Internal
+            })?
+        };
+        let mut committing: Option<JoinHandle<Result<i64, Error>>> = None;
+        let mut begun = committed;
         let outcome = loop {
             let Some(chunk) = chunks.blocking_recv() else {
                 break Ok(());
@@ -171,14 +210,21 @@ fn write(
             if let Err(error) = writing.write(&chunk) {
                 break Err(failed(&error));
             }
-            if writing.offset() - committed >= SYNC_EACH {
-                commit(&writing, &mut committed)?;
+            if writing.offset() - begun >= SYNC_EACH {
+                if let Some(commit) = committing.take() {
+                    committed = end_commit(commit)?;
+                }
+                begun = writing.offset();
+                committing = Some(begin_commit(&writing)?);
             }
         };
         // Nobody is to wait for a place while this one is already on its way out.
         drop(chunks);
+        if let Some(commit) = committing {
+            committed = end_commit(commit)?;
+        }
         if writing.offset() > committed {
-            commit(&writing, &mut committed)?;
+            committed = end_commit(begin_commit(&writing)?)?;
         }
         writing.keep_hash();
         outcome.map(|()| committed)
