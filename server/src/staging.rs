@@ -189,7 +189,7 @@ impl Claim {
         });
         Ok(Writing {
             claim: self,
-            file,
+            file: Arc::new(file),
             offset: committed,
             hashed: known.or(begun),
         })
@@ -260,7 +260,7 @@ pub(crate) fn sha256_of_file(path: &Path, size: i64) -> io::Result<[u8; 32]> {
 #[derive(Debug)]
 pub struct Writing<'a> {
     claim: &'a Claim,
-    file: File,
+    file: Arc<File>,
     offset: i64,
     hashed: Option<Hashed>,
 }
@@ -275,10 +275,10 @@ impl Writing<'_> {
     pub fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.claim.staging.has_room(chunk.len())?;
         let length = i64::try_from(chunk.len()).map_err(io::Error::other)?;
-        if let Err(error) = self.file.write_all(chunk) {
+        if let Err(error) = (&*self.file).write_all(chunk) {
             let at = u64::try_from(self.offset).map_err(io::Error::other)?;
             self.file.set_len(at)?;
-            self.file.seek(SeekFrom::Start(at))?;
+            (&*self.file).seek(SeekFrom::Start(at))?;
             return Err(error);
         }
         self.offset += length;
@@ -295,8 +295,8 @@ impl Writing<'_> {
     }
 
     /// The same, for another thread.
-    pub fn syncing(&self) -> io::Result<Syncing> {
-        self.file.try_clone().map(Syncing)
+    pub fn syncing(&self) -> Syncing {
+        Syncing(Arc::clone(&self.file))
     }
 
     /// Keeps what was hashed for the next call, if all that was written counts.
@@ -309,7 +309,7 @@ impl Writing<'_> {
 
 /// Brings to the disk what was written to a file until now.
 #[derive(Debug)]
-pub struct Syncing(File);
+pub struct Syncing(Arc<File>);
 
 impl Syncing {
     /// Does so. Blocks.

@@ -48,6 +48,7 @@ macro_rules! call {
         .map_err(Refusal::from)
     };
 }
+pub(crate) use call;
 
 pub(crate) async fn put(user: &User, room: &str, name: &str, content: &[u8]) -> Result<v1::File, Refusal> {
     let request = v1::UploadFileRequest {
@@ -112,7 +113,7 @@ pub(crate) async fn get(user: &User, file: &str, offset: usize) -> Result<Vec<u8
     Ok(content)
 }
 
-async fn told(user: &User, file: &str) -> Result<v1::File, Refusal> {
+pub(crate) async fn told(user: &User, file: &str) -> Result<v1::File, Refusal> {
     let request = v1::GetFileRequest { file_id: file.into() };
     Ok(call!(user, get_file, request)?.file.expect("the answer has the file"))
 }

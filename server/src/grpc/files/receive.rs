@@ -127,8 +127,12 @@ pub(super) async fn stream(
         let (chunks, queue) = mpsc::channel(CHUNKS);
         let writing = write(&app, caller.clone(), &upload, claim, queue);
         let ended = loop {
-            match next(&app, &caller, &mut stream).await {
+            let next = tokio::select! {
+                next = next(&app, &caller, &mut stream) => next,
                 // The writer goes away when it can write no more, and says why below.
+                () = chunks.closed() => break Ok(false),
+            };
+            match next {
                 Ok(Next::Chunk(chunk)) => {
                     if chunks.send(chunk).await.is_err() {
                         break Ok(false);
@@ -182,14 +186,13 @@ fn write(
         // Writing goes on meanwhile: a client that has to wait for the disk fills every buffer on the way, and all of that is lost in a crash.
         let begin_commit = |writing: &Writing<'_>| {
             let (app, caller, offset) = (Arc::clone(&app), caller.clone(), writing.offset());
-            let sync = writing.syncing().map_err(|error| failed(&error))?;
-            let handle = runtime.clone();
-            Ok::<_, Error>(runtime.spawn_blocking(move || {
+            let (sync, handle) = (writing.syncing(), runtime.clone());
+            runtime.spawn_blocking(move || {
                 sync.run().map_err(|error| failed(&error))?;
                 let committed = offset;
                 handle.block_on(app.journal.append(Command::NoteUpload { caller, id, committed }))?;
                 Ok::<_, Error>(offset)
-            }))
+            })
         };
         let end_commit = |commit: JoinHandle<Result<i64, Error>>| {
             runtime.block_on(commit).map_err(|error| {
@@ -215,7 +218,7 @@ fn write(
                     committed = end_commit(commit)?;
                 }
                 begun = writing.offset();
-                committing = Some(begin_commit(&writing)?);
+                committing = Some(begin_commit(&writing));
             }
         };
         // Nobody is to wait for a place while this one is already on its way out.
@@ -224,7 +227,7 @@ fn write(
             committed = end_commit(commit)?;
         }
         if writing.offset() > committed {
-            committed = end_commit(begin_commit(&writing)?)?;
+            committed = end_commit(begin_commit(&writing))?;
         }
         writing.keep_hash();
         outcome.map(|()| committed)
