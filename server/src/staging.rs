@@ -163,7 +163,7 @@ impl Staging {
 
 impl Claim {
     /// Opens the file to go on after its first `committed` bytes. What is behind them was never told to anybody, and is cut off.
-    pub fn open(&self, committed: i64) -> io::Result<Writing<'_>> {
+    fn open_file(&self, committed: i64) -> io::Result<File> {
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -180,6 +180,12 @@ impl Claim {
             // Its name must be on the disk before its bytes are counted.
             File::open(&self.staging.directory)?.sync_all()?;
         }
+        Ok(file)
+    }
+
+    /// Opens the file to write what follows its first `committed` bytes. Blocks.
+    pub fn open(self, committed: i64) -> io::Result<Writing> {
+        let file = self.open_file(committed)?;
         let known = lock(&self.staging.hashed)
             .remove(&self.id)
             .filter(|hashed| hashed.bytes == committed);
@@ -195,6 +201,14 @@ impl Claim {
         })
     }
 
+    /// Writes a whole file, and brings it to the disk. Blocks.
+    pub fn write_whole(&self, content: &[u8]) -> io::Result<()> {
+        self.staging.has_room(content.len())?;
+        let mut file = self.open_file(0)?;
+        file.write_all(content)?;
+        file.sync_data()
+    }
+
     /// The SHA-256 of the file, which must have `size` bytes.
     pub fn hash(&self, size: i64) -> io::Result<[u8; 32]> {
         let known = lock(&self.staging.hashed)
@@ -205,7 +219,7 @@ impl Claim {
             Some(hashed) => hashed.context,
             None if size == 0 => {
                 // Nothing was ever written.
-                self.open(0)?.sync()?;
+                self.open_file(0)?.sync_data()?;
                 Context::new(&SHA256)
             }
             None => hash_file(&self.staging.path(self.id), size)?,
@@ -256,22 +270,22 @@ pub(crate) fn sha256_of_file(path: &Path, size: i64) -> io::Result<[u8; 32]> {
     hash_file(path, size).map(finished)
 }
 
-/// The file of an upload that is being written. Its methods block.
+/// The file of an upload that is being written.
 #[derive(Debug)]
-pub struct Writing<'a> {
-    claim: &'a Claim,
+pub struct Writing {
+    claim: Claim,
     file: Arc<File>,
     offset: i64,
     hashed: Option<Hashed>,
 }
 
-impl Writing<'_> {
+impl Writing {
     /// Bytes that were written, of which the last ones may not be on the disk.
     pub fn offset(&self) -> i64 {
         self.offset
     }
 
-    /// Writes a chunk, or nothing of it.
+    /// Writes a chunk, or nothing of it. Blocks.
     pub fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.claim.staging.has_room(chunk.len())?;
         let length = i64::try_from(chunk.len()).map_err(io::Error::other)?;
@@ -289,12 +303,7 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Brings to the disk what was written.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    /// The same, for another thread.
+    /// To bring to the disk what was written, while more is.
     pub fn syncing(&self) -> Syncing {
         Syncing(Arc::clone(&self.file))
     }
