@@ -69,7 +69,8 @@ impl Staging {
         Self::open_in(data_dir, boot::current())
     }
 
-    fn open_in(data_dir: &Path, boot: Option<String>) -> io::Result<Self> {
+    /// The same, in a given start of the machine.
+    pub(crate) fn open_in(data_dir: &Path, boot: Option<String>) -> io::Result<Self> {
         let directory = data_dir.join(DIRECTORY);
         match fs::DirBuilder::new().mode(0o700).create(&directory) {
             Ok(()) => File::open(data_dir)?.sync_all()?,
@@ -326,3 +327,6 @@ impl Syncing {
         self.0.sync_data()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
-use crate::files::{bytes, get, mine, sha256};
+use crate::files::{bytes, get, mine, sha256, signed};
 use crate::support::chance::Chance;
 use crate::support::link::{Link, Way};
 use crate::support::server::binary;
@@ -130,7 +130,7 @@ impl Scene {
             [self.sent, self.sent + 1].contains(&(files.len() as u64)),
             "{case}: {files:?}"
         );
-        assert!(files.iter().all(|file| file.size == SIZE as i64), "{case}: {files:?}");
+        assert!(files.iter().all(|file| file.size == signed(SIZE)), "{case}: {files:?}");
     }
 
     async fn send(&mut self, cut: Cut, point: u64) -> u64 {
@@ -177,6 +177,11 @@ impl Scene {
         self.server.terminate().await;
         self.server.check().await;
     }
+}
+
+/// The kinds of cuts in turn.
+fn turns(count: u64) -> impl Iterator<Item = Cut> {
+    (0..count).zip(CUTS.into_iter().cycle()).map(|(_, cut)| cut)
 }
 
 /// The names of the files below a directory that are ids.
@@ -235,14 +240,12 @@ async fn transfers_that_are_cut_anywhere_complete_and_send_little_again() {
     while done < cuts {
         let mut scene = Scene::new().await;
         let now = WITH_ONE_SERVER.min(cuts - done);
-        for turn in 0..now {
-            let cut = CUTS[(turn as usize) % CUTS.len()];
+        for cut in turns(now) {
             let point = chance.below(SIZE) as u64;
             up.add(cut, scene.send(cut, point).await);
         }
         scene.content[..8].copy_from_slice(&0_u64.to_le_bytes());
-        for turn in 0..now {
-            let cut = CUTS[(turn as usize) % CUTS.len()];
+        for cut in turns(now) {
             let point = chance.below(SIZE) as u64;
             down.add(cut, scene.fetch(cut, point).await);
         }

@@ -12,7 +12,7 @@ use v1::download_file_response::Part as Down;
 use v1::write_upload_request::Part as Up;
 
 use crate::files::{
-    CHUNK, begin, bytes, call, complete, count, files, get, mine, put, reason, sha256, told, uploads, write,
+    CHUNK, begin, bytes, call, complete, count, files, get, mine, put, reason, sha256, signed, told, uploads, write,
 };
 use crate::power_loss::SHIM;
 use crate::support::operator::unary;
@@ -355,7 +355,7 @@ async fn an_upload_ends_within_a_second_for_whose_session_ends_and_keeps_nothing
             let room = bob.private_room("work").await;
             let upload = begin(&bob, &room, 64 * CHUNK).await.unwrap();
             let open = Open::at(&bob, &upload.id, 0).await;
-            open.chunks(&[1; CHUNK]).await;
+            open.chunks(&bytes(CHUNK, 1)).await;
             staged(&server, &upload.id, CHUNK).await;
             let Open { parts, answer } = open;
             let held = parts.clone();
@@ -411,7 +411,7 @@ async fn one_call_at_a_time_is_at_an_upload() {
     }
     // The first goes on undisturbed.
     open.chunks(&content[CHUNK..]).await;
-    assert_eq!(open.end().await.unwrap(), 2 * CHUNK as i64);
+    assert_eq!(open.end().await.unwrap(), signed(2 * CHUNK));
     complete(&alice, &upload.id, sha256(&content)).await.unwrap();
 }
 
@@ -548,7 +548,7 @@ async fn a_stream_that_brings_nothing_is_ended_and_keeps_what_it_brought() {
         (Code::DeadlineExceeded, ErrorReason::UploadStalled)
     );
     assert_eq!(refusal.metadata["committed_size"], CHUNK.to_string());
-    assert_eq!(committed(&alice, &upload.id).await, CHUNK as i64);
+    assert_eq!(committed(&alice, &upload.id).await, signed(CHUNK));
     write(&alice, &upload.id, CHUNK, &content[CHUNK..]).await.unwrap();
     complete(&alice, &upload.id, sha256(&content)).await.unwrap();
 }
@@ -602,13 +602,13 @@ async fn an_upload_that_fills_the_disk_waits_for_room_while_the_chat_goes_on() {
             alice.send(&room, &text).await.unwrap();
             stream.message(&text).await;
         }
-        assert_eq!(committed(&alice, &upload.id).await, 3 * CHUNK as i64);
+        assert_eq!(committed(&alice, &upload.id).await, signed(3 * CHUNK));
         assert_eq!(
             reason(write(&alice, &upload.id, 3 * CHUNK, &content[3 * CHUNK..]).await),
             ErrorReason::DiskFull
         );
         std::fs::remove_file(&full).unwrap();
-        assert_eq!(committed(&alice, &upload.id).await, 3 * CHUNK as i64);
+        assert_eq!(committed(&alice, &upload.id).await, signed(3 * CHUNK));
         write(&alice, &upload.id, 3 * CHUNK, &content[3 * CHUNK..]).await.unwrap();
         let file = complete(&alice, &upload.id, sha256(&content)).await.unwrap().file.unwrap();
         assert_eq!(get(&bob, &file.id, 0).await.unwrap(), content);
@@ -632,7 +632,7 @@ async fn what_was_written_before_a_crash_counts_unless_the_machine_was_started_a
         open.chunks(&content[CHUNK..4 * CHUNK]).await;
         staged(&server, &upload.id, 4 * CHUNK).await;
         // The stream goes on: none of it was told to anybody.
-        assert_eq!(committed(&alice, &upload.id).await, CHUNK as i64);
+        assert_eq!(committed(&alice, &upload.id).await, signed(CHUNK));
         server.kill_9().await;
         drop(open);
         let note = server.data_dir().join("uploads/boot-id");
@@ -641,12 +641,12 @@ async fn what_was_written_before_a_crash_counts_unless_the_machine_was_started_a
             // What was not synced is not what was written.
             let path = server.data_dir().join("uploads").join(&upload.id);
             let file = std::fs::File::options().write(true).open(path).unwrap();
-            std::os::unix::fs::FileExt::write_all_at(&file, &[0; 512], 2 * CHUNK as u64).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &[0; 512], 2 * (1 << 20)).unwrap();
         }
         server.spawn().await.unwrap();
         let alice = alice.over(server.channel().await);
         let there = if same_boot { 4 * CHUNK } else { CHUNK };
-        assert_eq!(committed(&alice, &upload.id).await, there as i64);
+        assert_eq!(committed(&alice, &upload.id).await, signed(there));
         staged(&server, &upload.id, there).await;
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         assert_eq!(std::fs::read_to_string(&note).unwrap(), boot.trim());
@@ -685,7 +685,7 @@ async fn what_an_upload_was_told_to_have_survives_a_loss_of_power() {
                 let Ok(now) = write(&over, &upload.id, told, &content[told..end]).await else {
                     break;
                 };
-                assert_eq!(now, end as i64, "point {point}");
+                assert_eq!(now, signed(end), "point {point}");
                 told = end;
             }
             let status = server.wait().await;

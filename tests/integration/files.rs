@@ -131,6 +131,11 @@ pub(crate) fn reason<T: std::fmt::Debug>(outcome: Result<T, Refusal>) -> ErrorRe
     outcome.expect_err("it is refused").reason
 }
 
+/// A length as the API has it.
+pub(crate) fn signed(length: usize) -> i64 {
+    i64::try_from(length).expect("it is no more than the API can say")
+}
+
 /// All files that somebody sent and can read, newest first.
 pub(crate) async fn mine(user: &User) -> Vec<v1::File> {
     let request = v1::ListFilesRequest {

@@ -72,3 +72,6 @@ fn counts(upload: &Upload, length: i64, staging: &Staging) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
