@@ -659,6 +659,31 @@ async fn what_was_written_before_a_crash_counts_unless_the_machine_was_started_a
 }
 
 #[tokio::test]
+async fn an_upload_goes_on_after_the_server_was_stopped_in_the_middle_of_it() {
+    let mut server = Server::start_with(Options {
+        arguments: ["--drain-seconds", "2"].map(str::to_owned).to_vec(),
+        ..Options::default()
+    })
+    .await;
+    let alice = server.user("alice").await;
+    let room = alice.private_room("work").await;
+    let content = bytes(6 * CHUNK, 12);
+    let upload = begin(&alice, &room, content.len()).await.unwrap();
+    let open = Open::at(&alice, &upload.id, 0).await;
+    open.chunks(&content[..4 * CHUNK]).await;
+    staged(&server, &upload.id, 4 * CHUNK).await;
+    assert!(server.terminate().await.success());
+    let Open { parts, answer } = open;
+    assert!(within("the answer", answer).await.unwrap().is_err());
+    drop(parts);
+    server.spawn().await.unwrap();
+    let alice = alice.over(server.channel().await);
+    assert_eq!(committed(&alice, &upload.id).await, signed(4 * CHUNK));
+    write(&alice, &upload.id, 4 * CHUNK, &content[4 * CHUNK..]).await.unwrap();
+    complete(&alice, &upload.id, sha256(&content)).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_an_upload_was_told_to_have_survives_a_loss_of_power() {
     let points = crate::support::setting("GREFFE_TEST_POWER_CUTS", 12) / 2;
     let mut server = Server::start(&[("uploads_per_user", 1000)]).await;
