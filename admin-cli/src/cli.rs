@@ -11,6 +11,7 @@ use crate::commands::{
     ban::{BanArgs, UnbanArgs},
     completions::CompletionsArgs,
     drain::DrainArgs,
+    files::FilesArgs,
     invitations::InvitationsArgs,
     kick::KickArgs,
     log::LogArgs,
@@ -131,6 +132,8 @@ pub(crate) enum Command {
     Sessions(SessionsArgs),
     /// List rooms, or archive one
     Rooms(RoomsArgs),
+    /// List files, see what they take, withhold one, give it back, or take it away
+    Files(FilesArgs),
     /// List what members reported, read and resolve it
     Reports(ReportsArgs),
     /// Set the notice that everyone is told who comes here

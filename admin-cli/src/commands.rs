@@ -6,6 +6,7 @@ pub(crate) mod ban;
 pub(crate) mod bans;
 pub(crate) mod completions;
 pub(crate) mod drain;
+pub(crate) mod files;
 pub(crate) mod invitations;
 pub(crate) mod kick;
 pub(crate) mod log;
@@ -48,6 +49,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
         Command::Invitations(args) => invitations::run(args, context).await,
         Command::Sessions(args) => sessions::run(args, context).await,
         Command::Rooms(args) => rooms::run(args, context).await,
+        Command::Files(args) => files::run(args, context).await,
         Command::Reports(args) => reports::run(args, context).await,
         Command::Notice(args) => notice::run(args, context).await,
         Command::Drain(args) => drain::run(args, context).await,

@@ -45,6 +45,8 @@ fn server_hint(error: &Error) -> Option<&'static str> {
         Some("list the sessions with `greffe-admin sessions`")
     } else if known(ErrorReason::RoomNotFound) {
         Some("list the rooms with `greffe-admin rooms`; private and direct rooms go by their id")
+    } else if known(ErrorReason::FileNotFound) {
+        Some("list the files with `greffe-admin files`")
     } else if known(ErrorReason::BanNotFound) {
         Some("list the bans with `greffe-admin bans`")
     } else if known(ErrorReason::ReportNotFound) {

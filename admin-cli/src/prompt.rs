@@ -16,7 +16,8 @@ use greffe::terminal::ui::Ui;
 use tokio::time::{Instant, timeout};
 
 use crate::cli::{Cli, ReasonArgs};
-use crate::commands::{self, PAGE, alert, message, preview, stop, users};
+use crate::commands::files::ListArgs;
+use crate::commands::{self, PAGE, alert, files, message, preview, stop, users};
 use crate::context::Context;
 use crate::hints;
 use crate::target;
@@ -160,7 +161,7 @@ impl Prompt<'_> {
                 }
             }
             Word::Users => users::list_online(self.context).await?,
-            Word::Files => ui.note("files cannot be listed here yet; members list theirs with `greffe files ls`"),
+            Word::Files => files::list(&ListArgs::default(), &ReasonArgs::default(), self.context).await?,
             Word::Exit => {
                 let given = (!rest.is_empty()).then(|| rest.to_owned());
                 let reason = self.context.reason(&ReasonArgs { reason: given })?;

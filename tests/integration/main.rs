@@ -20,6 +20,7 @@ mod old_text;
 mod operability;
 mod operator_access;
 mod operator_cli;
+mod operator_files;
 mod operator_stop;
 mod operators;
 mod permissions;

@@ -690,6 +690,52 @@ async fn the_prompt_takes_commands_and_the_old_words() {
 }
 
 #[tokio::test]
+async fn files_are_listed_withheld_given_back_and_taken_away() {
+    let (server, tool, bob) = with_bob().await;
+    let general = server.general().await;
+    let file = crate::files::put(&bob, &general, "plan\u{1b}[31m", &[7; 3000]).await.unwrap();
+    let shown = tool.run(&["files"]).await.exits(0);
+    assert!(
+        shown.stdout.contains("bob") && shown.stdout.contains(&file.id),
+        "{shown:?}"
+    );
+    assert!(!shown.stdout.contains('\u{1b}'), "{shown:?}");
+    let listed = tool
+        .run(&["--json", "files", "list", "--user", "bob", "--larger", "2K"])
+        .await
+        .exits(0);
+    let object = &listed.objects()[0];
+    assert_eq!(
+        (object["id"].as_str(), object["size"].as_i64()),
+        (Some(&file.id[..]), Some(3000))
+    );
+    assert_eq!((&object["author"], &object["state"]), (&"bob".into(), &"shared".into()));
+    let none = tool.run(&["--json", "files", "--larger", "3K"]).await.exits(0);
+    assert_eq!(none.stdout, "");
+
+    tool.run(&["files", "quarantine", &file.id]).await.exits(2);
+    tool.run(&["files", "quarantine", &file.id, "--reason", "malware"])
+        .await
+        .exits(0);
+    let listed = tool.run(&["--json", "files", "--state", "quarantined"]).await.exits(0);
+    assert_eq!(listed.objects()[0]["quarantine_reason"], "malware");
+    tool.run(&["files", "release", &file.id, "--reason", "a mistake"])
+        .await
+        .exits(0);
+    tool.run(&["files", "delete", &file.id, "--reason", "off topic"]).await.exits(2);
+    tool.run(&["files", "delete", &file.id, "--reason", "off topic", "--yes"])
+        .await
+        .exits(0);
+    tool.run(&["files", "delete", &file.id, "--reason", "off topic", "--yes"])
+        .await
+        .exits(1);
+    tool.run(&["files", "release", "fnothing", "--reason", "x"]).await.exits(4);
+    let usage = tool.run(&["--json", "files", "usage"]).await.exits(0);
+    assert_eq!(usage.objects()[0]["bytes"], 3000);
+    assert_eq!(usage.objects()[1]["user"], "bob");
+}
+
+#[tokio::test]
 async fn leaving_the_prompt_does_not_stop_the_server() {
     let (_server, tool, _bob) = with_bob().await;
     for word in ["quit", "exit", "#Quit"] {

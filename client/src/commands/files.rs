@@ -279,6 +279,7 @@ fn file_object(file: &File, room: Option<&str>, author: &str) -> Value {
         "author_id": file.owner_id,
         "media_type": file.media_type,
         "created_at": time::json(file.created_at.as_ref()),
+        "quarantined": file.quarantined,
     })
 }
 

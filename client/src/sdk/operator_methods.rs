@@ -38,6 +38,12 @@ changes! {
         CreateBan: CreateBanRequest => CreateBanResponse,
         LiftBan: LiftBanRequest => LiftBanResponse,
     }
+    FileAdminService {
+        ListFiles: ListFilesRequest => ListFilesResponse,
+        QuarantineFile: QuarantineFileRequest => QuarantineFileResponse,
+        ReleaseFile: ReleaseFileRequest => ReleaseFileResponse,
+        DeleteFile: DeleteFileRequest => DeleteFileResponse,
+    }
     ReportAdminService {
         ReadReport: ReadReportRequest => ReadReportResponse,
         ResolveReport: ResolveReportRequest => ResolveReportResponse,
@@ -77,6 +83,9 @@ calls! { true
     }
     BanAdminService {
         ListBans: ListBansRequest => ListBansResponse,
+    }
+    FileAdminService {
+        GetFileUsage: GetFileUsageRequest => GetFileUsageResponse,
     }
     LogAdminService {
         ListConnections: ListConnectionsRequest => ListConnectionsResponse,

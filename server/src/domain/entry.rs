@@ -195,6 +195,8 @@ pub fn kind(content: &Content) -> EventKind {
         Content::BanLifted(_) => EventKind::BanLifted,
         Content::MessageReported(_) => EventKind::MessageReported,
         Content::ReportResolved(_) => EventKind::ReportResolved,
+        Content::FileQuarantined(_) => EventKind::FileQuarantined,
+        Content::FileReleased(_) => EventKind::FileReleased,
     }
 }
 

@@ -176,6 +176,9 @@ pub enum Error {
     /// The file is shared in the room.
     #[error("the file is shared in this room already")]
     AlreadyShared,
+    /// An operator withholds the file.
+    #[error("the file is withheld by whoever runs this server; ask them for it")]
+    FileQuarantined,
     /// It is so already.
     #[error("nothing to change: {0}")]
     NothingToChange(&'static str),
@@ -342,6 +345,7 @@ impl Error {
             Self::UploadStalled { .. } => Reason::UploadStalled,
             Self::HashMismatch => Reason::HashMismatch,
             Self::AlreadyShared => Reason::AlreadyShared,
+            Self::FileQuarantined => Reason::FileQuarantined,
             Self::FileTooLarge { .. } => Reason::FileTooLarge,
             Self::FileQuotaExceeded { .. } => Reason::FileQuotaExceeded,
         }

@@ -7,6 +7,7 @@ use greffe_api::v1::event_body::Content;
 
 use super::clock::Micros;
 use super::entry::Entry;
+use super::error::Error;
 use super::ids::{FileId, RoomId, UserId};
 use super::state::State;
 
@@ -243,6 +244,17 @@ pub fn readable(state: &State, user: UserId, id: FileId) -> Option<&File> {
     let file = state.files().get(id)?;
     let may_read = file.shares.iter().any(|share| file.owner == user || sees(state, user, *share));
     may_read.then_some(file)
+}
+
+/// Refuses what is not to be done with a file that an operator withholds.
+///
+/// # Errors
+/// [`Error::FileQuarantined`].
+pub fn not_quarantined(state: &State, id: FileId) -> Result<(), Error> {
+    match state.standing().why_quarantined(id) {
+        Some(_) => Err(Error::FileQuarantined),
+        None => Ok(()),
+    }
 }
 
 /// The places of a file that a user may know of.

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::caller::Caller;
 use super::clock::Micros;
 use super::entry::peer;
-use super::ids::{CodeHash, RequestId, RequestKey, RoomId, SessionId, UserId};
+use super::ids::{CodeHash, FileId, RequestId, RequestKey, RoomId, SessionId, UserId};
 use super::text::{AlertText, DisplayName, Line, MessageText, UserName};
 
 /// What an account may do beyond being a member. Neither role implies the other.
@@ -252,4 +252,10 @@ pub enum Act {
     ReadReport { index: i64 },
     /// Closes a report.
     ResolveReport { index: i64, resolution: Line },
+    /// Withholds a file.
+    QuarantineFile { file: FileId },
+    /// Gives it back.
+    ReleaseFile { file: FileId },
+    /// Takes a file away from every room, or from one.
+    DeleteFile { file: FileId, room: Option<RoomId> },
 }

@@ -1,5 +1,5 @@
 //! What rows of the journal still stand: bans that were not lifted, alerts that are still shown, the notice, codes that were not used, reports
-//! that are open.
+//! that are open, files that are withheld.
 //!
 //! The store keeps the numbers of these rows. At start they are taken in again, in order, and lead to the same: what stands is a view of them
 //! alone.
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::clock::{Micros, from_timestamp};
 use super::entry::{Aside, Entry, Subject};
-use super::ids::{CodeHash, RoomId, UserId};
+use super::ids::{CodeHash, FileId, RoomId, UserId};
 use super::operator::{BanName, BanTarget};
 
 /// Alerts that are shown at a time; a further one replaces the oldest.
@@ -121,6 +121,8 @@ pub struct Standing {
     disabled: HashMap<UserId, (i64, String)>,
     reports: BTreeMap<i64, Report>,
     reported: HashMap<UserId, BTreeMap<(RoomId, i64), i64>>,
+    /// Files that are withheld, with the rows that withhold them, and why.
+    quarantined: HashMap<FileId, (i64, String)>,
 }
 
 impl Standing {
@@ -219,13 +221,18 @@ impl Standing {
             .map_or((0, false), |own| (own.len(), own.contains_key(&(room, seq))))
     }
 
+    /// Why a file is withheld; none if it is not.
+    pub fn why_quarantined(&self, file: FileId) -> Option<&str> {
+        self.quarantined.get(&file).map(|(_, reason)| reason.as_str())
+    }
+
     /// The rows, ascending.
     pub fn rows(&self) -> Vec<i64> {
         let mut rows: Vec<i64> = self.notice.iter().map(|(index, _)| *index).collect();
         rows.extend(self.alerts.iter().map(|alert| alert.index));
         rows.extend(self.bans.keys().chain(self.invitations.keys()).chain(self.reports.keys()));
         rows.extend(self.resets.values().map(|reset| reset.index));
-        rows.extend(self.disabled.values().map(|(index, _)| *index));
+        rows.extend(self.disabled.values().chain(self.quarantined.values()).map(|(index, _)| *index));
         rows.sort_unstable();
         rows
     }
@@ -291,6 +298,17 @@ impl Standing {
             }
             (Content::MessageReported(_), Subject::Room(room)) => self.open_report(entry, room, &mut changes),
             (Content::ReportResolved(resolved), _) => self.close_report(resolved.report_index, &mut changes),
+            (Content::FileQuarantined(quarantined), _) => {
+                if let Ok(file) = quarantined.file_id.parse() {
+                    let before = self.quarantined.insert(file, (index, quarantined.reason.clone()));
+                    changes.extend(before.map(|(index, _)| Change::Falls(index)));
+                    changes.push(Change::Stands(index));
+                }
+            }
+            (Content::FileReleased(released), _) => {
+                let before = released.file_id.parse().ok().and_then(|file| self.quarantined.remove(&file));
+                changes.extend(before.map(|(index, _)| Change::Falls(index)));
+            }
             _ => {}
         }
         changes

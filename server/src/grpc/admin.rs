@@ -1,6 +1,7 @@
 //! The operators' API, `greffe.admin.v1`: who calls, and that every act of theirs is recorded.
 
 mod bans;
+mod files;
 mod login;
 mod logs;
 mod reports;

@@ -1,7 +1,7 @@
 //! `FileService`: its calls. How bytes come and go is in `files/`.
 
 mod download;
-mod list;
+pub(super) mod list;
 mod receive;
 
 use std::time::Duration;
@@ -92,6 +92,7 @@ fn describe(state: &State, caller: &Caller, file: &File, row: &StoredEvent) -> O
                 seq: share.seq,
             })
             .collect(),
+        quarantined: state.standing().why_quarantined(file.id).is_some(),
     })
 }
 

@@ -65,6 +65,7 @@ fn code(error: &Error) -> Code {
         | Error::NothingToChange(_)
         | Error::OffsetMismatch { .. }
         | Error::UploadIncomplete { .. }
+        | Error::FileQuarantined
         | Error::BackupFailed(_) => Code::FailedPrecondition,
         Error::UnknownMethod => Code::Unimplemented,
         Error::NotLoggedIn | Error::SessionEnded | Error::WrongCredentials | Error::InvalidResetCode => {

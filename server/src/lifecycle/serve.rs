@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use greffe_api::server::admin::v1::admin_auth_service_server::AdminAuthServiceServer;
 use greffe_api::server::admin::v1::ban_admin_service_server::BanAdminServiceServer;
+use greffe_api::server::admin::v1::file_admin_service_server::FileAdminServiceServer;
 use greffe_api::server::admin::v1::log_admin_service_server::LogAdminServiceServer;
 use greffe_api::server::admin::v1::report_admin_service_server::ReportAdminServiceServer;
 use greffe_api::server::admin::v1::room_admin_service_server::RoomAdminServiceServer;
@@ -96,6 +97,7 @@ fn operator_routes(app: &Arc<App>) -> Routes {
         .add_service(UserAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(SessionAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(BanAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
+        .add_service(FileAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(RoomAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(ReportAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(LogAdminServiceServer::new(services).max_decoding_message_size(size));

@@ -113,6 +113,14 @@ methods!("RoomAdminService", acts: [
 ], looks: [
     "ListRooms" ListRoomsRequest ListRoomsResponse,
 ]);
+methods!("FileAdminService", acts: [
+    "ListFiles" ListFilesRequest ListFilesResponse,
+    "QuarantineFile" QuarantineFileRequest QuarantineFileResponse,
+    "ReleaseFile" ReleaseFileRequest ReleaseFileResponse,
+    "DeleteFile" DeleteFileRequest DeleteFileResponse,
+], looks: [
+    "GetFileUsage" GetFileUsageRequest GetFileUsageResponse,
+]);
 methods!("ReportAdminService", acts: [
     "ReadReport" ReadReportRequest ReadReportResponse,
     "ResolveReport" ResolveReportRequest ResolveReportResponse,

@@ -69,7 +69,10 @@ pub(crate) async fn run(args: &LsArgs, context: &Context) -> Result<(), CommandE
             format!("{}{more}", room.unwrap_or("-")),
             author,
             time::day_and_time(file.created_at.as_ref()),
+            if file.quarantined { "withheld" } else { "" }.to_owned(),
         ]);
     }
-    context.ui.table(&["ID", "NAME", "SIZE", "ROOM", "FROM", "SINCE"], rows)
+    context
+        .ui
+        .table(&["ID", "NAME", "SIZE", "ROOM", "FROM", "SINCE", "STATE"], rows)
 }

@@ -8,7 +8,7 @@ use crate::domain::caller::Caller;
 use crate::domain::command::NewFile;
 use crate::domain::entry::Draft;
 use crate::domain::error::Error;
-use crate::domain::files::{Share, Upload, readable, visible_shares};
+use crate::domain::files::{Share, Upload, not_quarantined, readable, visible_shares};
 use crate::domain::ids::{FileId, RoomId, UserId};
 use crate::domain::state::{Role, State};
 
@@ -188,6 +188,7 @@ fn shared(caller: &Caller, room: RoomId, file: FileShared) -> Decision {
 
 pub(super) fn share(context: &Context<'_>, caller: &Caller, id: FileId, room: RoomId) -> Result<Decision, Error> {
     let file = readable(context.state, caller.user, id).ok_or(Error::FileNotFound)?;
+    not_quarantined(context.state, id)?;
     let (room, _) = permissions::writer(context.state, caller.user, room)?;
     if file.shares.iter().any(|share| share.room == room.id) {
         return Err(Error::AlreadyShared);

@@ -2,16 +2,18 @@
 
 use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{
-    ActArgument, AlertSent, BanCreated, BanLifted, HistoryVisibility, InvitationCreated, InvitationRevoked,
-    MessagePosted, NoticeSet, OperatorActed, PasswordReset, ReportResolved, RoomArchived, RoomCreated, RoomKind,
-    SessionEndReason, SessionEnded, UserDisabled, UserEnabled, UserRegistered, UserRolesChanged,
+    ActArgument, AlertSent, BanCreated, BanLifted, FileQuarantined, FileReleased, FileRemoved, HistoryVisibility,
+    InvitationCreated, InvitationRevoked, MessagePosted, NoticeSet, OperatorActed, PasswordReset, ReportResolved,
+    RoomArchived, RoomCreated, RoomKind, SessionEndReason, SessionEnded, UserDisabled, UserEnabled, UserRegistered,
+    UserRolesChanged,
 };
 
 use super::{Answer, Command, Context, Decision, answered, live_session, network_is_welcome, permissions};
 use crate::domain::clock::{Micros, SECOND, timestamp};
 use crate::domain::entry::{Aside, Draft, Reached, Subject, peer};
 use crate::domain::error::Error;
-use crate::domain::ids::{CodeHash, RoomId, SessionId, UserId};
+use crate::domain::files::{File, Share};
+use crate::domain::ids::{CodeHash, FileId, RoomId, SessionId, UserId};
 use crate::domain::operator::{Act, BanTarget, Call, Operator, Order, Roles};
 use crate::domain::state::User;
 use crate::domain::text::{AlertText, DisplayName, Line, MessageText, UserName};
@@ -229,6 +231,26 @@ fn effects(context: &Context<'_>, call: &Call, act: &Act) -> Result<Effects, Err
             Ok(Effects::default())
         }
         Act::ResolveReport { index, resolution } => resolve(context, call, *index, resolution),
+        Act::QuarantineFile { file } => {
+            known_file(context, *file)?;
+            if context.state.standing().why_quarantined(*file).is_some() {
+                return Err(Error::NothingToChange("the file is withheld already"));
+            }
+            let quarantined = FileQuarantined {
+                file_id: file.to_string(),
+                reason: call.reason.clone(),
+            };
+            Ok(Effects::one(outside(Content::FileQuarantined(quarantined))))
+        }
+        Act::ReleaseFile { file } => {
+            known_file(context, *file)?;
+            if context.state.standing().why_quarantined(*file).is_none() {
+                return Err(Error::NothingToChange("the file is not withheld"));
+            }
+            let file_id = file.to_string();
+            Ok(Effects::one(outside(Content::FileReleased(FileReleased { file_id }))))
+        }
+        Act::DeleteFile { file, room } => delete_file(context, *file, *room),
     }
 }
 
@@ -476,6 +498,36 @@ fn archive(context: &Context<'_>, call: &Call, room: RoomId) -> Result<Effects, 
     drafts.push(Draft::in_room(room.id, identity, Content::RoomArchived(archived)));
     Ok(Effects {
         told: Some(drafts.len() - 1),
+        drafts,
+        ..Effects::default()
+    })
+}
+
+fn known_file<'a>(context: &'a Context<'_>, file: FileId) -> Result<&'a File, Error> {
+    context.state.files().get(file).ok_or(Error::FileNotFound)
+}
+
+/// Takes a file away as a moderator would, in the name of the operator's identity; also where the room is archived.
+fn delete_file(context: &Context<'_>, file: FileId, room: Option<RoomId>) -> Result<Effects, Error> {
+    let shares = known_file(context, file)?.shares.iter();
+    let going: Vec<Share> = shares
+        .filter(|share| room.is_none_or(|room| share.room == room))
+        .copied()
+        .collect();
+    if going.is_empty() {
+        return Err(Error::NothingToChange("the file is not shared there any more"));
+    }
+    let (identity, made) = identity(context);
+    let mut drafts: Vec<Draft> = made.into_iter().collect();
+    let told = drafts.len();
+    drafts.extend(going.into_iter().map(|share| {
+        let removed = FileRemoved {
+            file_id: file.to_string(),
+        };
+        Draft::in_room(share.room, identity, Content::FileRemoved(removed)).on(share.seq)
+    }));
+    Ok(Effects {
+        told: Some(told),
         drafts,
         ..Effects::default()
     })

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 
 use greffe_api::v1::{
-    BanLifted, InvitationCreated, InvitationRevoked, MessageReported, NoticeSet, PasswordChanged, PasswordReset,
-    ReportResolved, Restored, UserDisabled, UserEnabled, UserRegistered,
+    BanLifted, FileQuarantined, FileReleased, InvitationCreated, InvitationRevoked, MessageReported, NoticeSet,
+    PasswordChanged, PasswordReset, ReportResolved, Restored, UserDisabled, UserEnabled, UserRegistered,
 };
 use proptest::prelude::*;
 
@@ -28,6 +28,8 @@ enum Step {
     Restore,
     Disable { user: usize },
     Enable { user: usize },
+    Withhold { file: usize },
+    GiveBack { file: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -49,7 +51,13 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Step::Restore),
         (0..3_usize).prop_map(|user| Step::Disable { user }),
         (0..3_usize).prop_map(|user| Step::Enable { user }),
+        (0..2_usize).prop_map(|file| Step::Withhold { file }),
+        (0..2_usize).prop_map(|file| Step::GiveBack { file }),
     ]
+}
+
+fn file_id(number: usize) -> String {
+    FileId::of_request(crate::domain::ids::RequestKey([u8::try_from(number).unwrap(); 16])).to_string()
 }
 
 fn code_of(row: i64) -> CodeHash {
@@ -131,6 +139,17 @@ fn entry(index: i64, step: &Step, users: &[UserId], room: RoomId) -> Entry {
             (Subject::User(users[*user]), Content::UserDisabled(disabled))
         }
         Step::Enable { user } => (Subject::User(users[*user]), Content::UserEnabled(UserEnabled {})),
+        Step::Withhold { file } => {
+            let quarantined = FileQuarantined {
+                file_id: file_id(*file),
+                reason: index.to_string(),
+            };
+            (nobody, Content::FileQuarantined(quarantined))
+        }
+        Step::GiveBack { file } => {
+            let file_id = file_id(*file);
+            (nobody, Content::FileReleased(FileReleased { file_id }))
+        }
         Step::Restore => (nobody, Content::Restored(Restored::default())),
     };
     let mut draft = Draft::outside_rooms(None, subject, content);

@@ -61,7 +61,7 @@ impl App {
     }
 
     /// A room by its id, or a public one by its name.
-    fn room_called(&self, id_or_name: &str) -> Result<RoomId, Error> {
+    pub(super) fn room_called(&self, id_or_name: &str) -> Result<RoomId, Error> {
         let by_id = id_or_name.parse().ok();
         self.view().read(|state| {
             let found = by_id

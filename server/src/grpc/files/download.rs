@@ -12,7 +12,7 @@ use tonic::Status;
 use super::super::{App, convert};
 use crate::domain::caller::Caller;
 use crate::domain::error::Error;
-use crate::domain::files::readable;
+use crate::domain::files::{not_quarantined, readable};
 use crate::domain::ids::FileId;
 
 /// Bytes of a chunk that is sent.
@@ -40,6 +40,7 @@ pub(super) async fn stream(
 ) -> Result<BoxStream<'static, Result<DownloadFileResponse, Status>>, Error> {
     let id = convert::file_id(&request.file_id)?;
     let file = app.file(&caller, id).await?;
+    app.view().read(|state| not_quarantined(state, id))?;
     let size = u64::try_from(file.size).map_err(|_| Error::Internal)?;
     let next = u64::try_from(request.offset).ok().filter(|next| *next <= size);
     let next = next.ok_or_else(|| Error::invalid("offset", format!("0 to {size} are allowed")))?;
@@ -68,9 +69,8 @@ impl Download {
     fn check(&self) -> Result<(), Error> {
         self.app.view().read(|state| {
             state.session(self.caller.session).ok_or(Error::SessionEnded)?;
-            readable(state, self.caller.user, self.id)
-                .map(|_| ())
-                .ok_or(Error::FileNotFound)
+            readable(state, self.caller.user, self.id).ok_or(Error::FileNotFound)?;
+            not_quarantined(state, self.id)
         })
     }
 

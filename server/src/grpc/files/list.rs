@@ -15,17 +15,18 @@ use crate::domain::permissions;
 use crate::domain::state::State;
 
 /// Files whose names are read at a time.
-const READ_AT_ONCE: usize = 250;
+pub(in crate::grpc) const READ_AT_ONCE: usize = 250;
 /// Files that one call looks at; if a page is not full by then, the next call goes on.
-const LOOKED_AT: usize = 5_000;
+pub(in crate::grpc) const LOOKED_AT: usize = 5_000;
 
 /// A file's place in a list: what it is sorted by, then its number, both descending.
-type Place = (i64, i64);
+pub(in crate::grpc) type Place = (i64, i64);
 
 /// Files in the order of a list.
-type Sorted = BTreeSet<(Place, FileId)>;
+pub(in crate::grpc) type Sorted = BTreeSet<(Place, FileId)>;
 
-fn sorted<'a>(files: impl Iterator<Item = &'a File>, order: FileOrder) -> Sorted {
+/// Files in the order of a list.
+pub(in crate::grpc) fn sorted<'a>(files: impl Iterator<Item = &'a File>, order: FileOrder) -> Sorted {
     let place = |file: &File| match order {
         FileOrder::Unspecified => (0, file.no),
         FileOrder::Size => (file.size, file.no),
@@ -55,7 +56,8 @@ fn find(state: &State, caller: &Caller, request: &ListFilesRequest) -> Result<So
     }
 }
 
-fn position(text: &str) -> Result<Place, Error> {
+/// Reads a place out of a page's token.
+pub(in crate::grpc) fn position(text: &str) -> Result<Place, Error> {
     let read = |part: &str| part.parse().map_err(|_| Error::InvalidPageToken);
     let (key, no) = text.split_once(' ').ok_or(Error::InvalidPageToken)?;
     Ok((read(key)?, read(no)?))
