@@ -1,0 +1,3 @@
+//! The protocols that the generator speaks.
+
+pub(super) mod greffe;

@@ -1,0 +1,93 @@
+//! The workloads: how many people, in which rooms, and how fast they talk.
+
+use clap::ValueEnum;
+
+use super::ledger::Crowd;
+
+/// Bytes of every text.
+pub(super) const TEXT_BYTES: usize = 128;
+
+/// A workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(super) enum Workload {
+    /// One room of 100, 10 of whom talk as fast as it goes.
+    A,
+    /// 100 rooms of 10, all of whom talk as fast as it goes.
+    B,
+    /// 20 pairs, each with 10 questions a second that are answered at once.
+    C,
+    /// One room of 1,000, 20 messages a second: when the last one has it.
+    E,
+    /// A room of two, one of whom says the next thing when the last one is done.
+    F,
+    /// One room of 100, 10 of whom say 100 things a second each.
+    K,
+}
+
+/// How fast people talk.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Pace {
+    /// As fast as it goes: this many messages of a sender may be on their way to somebody.
+    Window(u32),
+    /// This many messages a second in all, due at fixed times however the server does.
+    PerSecond(f64),
+    /// This many questions a second in all, each of which is answered.
+    Questions(f64),
+    /// The next one when the one before is done.
+    Turns,
+}
+
+impl Workload {
+    /// The letter that names it.
+    pub(super) fn letter(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+            Self::C => "c",
+            Self::E => "e",
+            Self::F => "f",
+            Self::K => "k",
+        }
+    }
+
+    /// What it is, for a table's heading.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::A => "1 room x 100, 10 senders, window 32",
+            Self::B => "100 rooms x 10, all send, window 4",
+            Self::C => "20 pairs, ping-pong, 10 pings/s each",
+            Self::E => "1 room x 1,000, 20 messages/s",
+            Self::F => "a room of two, one message at a time",
+            Self::K => "1 room x 100, 10 senders, 1,000 messages/s",
+        }
+    }
+
+    /// Who there is.
+    pub(super) fn crowd(self) -> Crowd {
+        let (users, rooms, senders) = match self {
+            Self::A | Self::K => (100, 1, 10),
+            Self::B => (1000, 100, 10),
+            Self::C => (40, 20, 2),
+            Self::E => (1000, 1, 1),
+            Self::F => (2, 1, 1),
+        };
+        Crowd { users, rooms, senders }
+    }
+
+    /// Whether the rooms are those of two people who talk directly.
+    pub(super) fn is_direct(self) -> bool {
+        matches!(self, Self::C)
+    }
+
+    /// How fast they talk.
+    pub(super) fn pace(self) -> Pace {
+        match self {
+            Self::A => Pace::Window(32),
+            Self::B => Pace::Window(4),
+            Self::C => Pace::Questions(200.0),
+            Self::E => Pace::PerSecond(20.0),
+            Self::F => Pace::Turns,
+            Self::K => Pace::PerSecond(1000.0),
+        }
+    }
+}
