@@ -5,6 +5,7 @@ mod drivers;
 mod generator;
 mod h2;
 mod ledger;
+mod peers;
 mod prepare;
 mod run;
 mod stamp;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use self::ledger::Crowd;
+use self::peers::Peer;
 use self::prepare::Prepared;
 use self::run::Subject;
 use self::workload::Workload;
@@ -50,6 +52,9 @@ pub(crate) struct ChatArgs {
     /// Where the servers' directories are made; on the disk that is to be measured
     #[arg(long, value_name = "DIRECTORY", default_value_os_t = std::env::temp_dir())]
     directory: PathBuf,
+    /// Other servers to measure beside Greffe, in turns with it
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<Peer>,
     /// Adds each run to this file, as a line of JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -67,7 +72,8 @@ pub(crate) fn run(args: &ChatArgs) -> anyhow::Result<()> {
         .tempdir_in(&args.directory)
         .with_context(|| format!("nothing can be written in {}", args.directory.display()))?;
     let mut prepared: HashMap<(Crowd, bool), Prepared> = HashMap::new();
-    let subjects = [Subject::Greffe];
+    let mut subjects = vec![Subject::Greffe];
+    subjects.extend(args.peers.iter().copied().map(Subject::Peer));
     for &workload in &args.workloads {
         let key = (workload.crowd(), workload.is_direct());
         if !prepared.contains_key(&key) {

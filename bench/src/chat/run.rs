@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use super::driver::Driver;
 use super::drivers::greffe::Greffe;
 use super::generator::{self, Measured, Task};
+use super::peers::Peer;
 use super::prepare::Prepared;
 use super::workload::{Pace, TEXT_BYTES, Workload};
 use crate::cpu;
@@ -23,6 +24,8 @@ const BUSY: f64 = 0.9;
 pub(super) enum Subject {
     /// This workspace's server.
     Greffe,
+    /// Another server.
+    Peer(Peer),
 }
 
 impl Subject {
@@ -30,6 +33,7 @@ impl Subject {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Greffe => "greffe",
+            Self::Peer(peer) => peer.name(),
         }
     }
 }
@@ -56,7 +60,7 @@ pub(super) struct Place<'a> {
 /// Starts a server, has `workload` run, and stops it again.
 pub(super) fn once(place: &Place<'_>, subject: Subject, workload: Workload, run: usize) -> anyhow::Result<Record> {
     let directory = tempfile::Builder::new().prefix("run-").tempdir_in(place.home)?;
-    let (process, drivers) = start(place, subject, &directory.path().join("data"))?;
+    let (process, drivers) = start(place, subject, workload, directory.path())?;
     let task = Task {
         crowd: workload.crowd(),
         pace: workload.pace(),
@@ -77,14 +81,24 @@ pub(super) fn once(place: &Place<'_>, subject: Subject, workload: Workload, run:
 }
 
 /// A running server, and a driver for each user.
-fn start(place: &Place<'_>, subject: Subject, data: &Path) -> anyhow::Result<(Process, Vec<Box<dyn Driver>>)> {
+fn start(
+    place: &Place<'_>,
+    subject: Subject,
+    workload: Workload,
+    directory: &Path,
+) -> anyhow::Result<(Process, Vec<Box<dyn Driver>>)> {
     match subject {
         Subject::Greffe => {
-            place.prepared.copy(data)?;
-            let process = server::greffe(place.binary, data, place.server_cores, &[])?;
+            let data = directory.join("data");
+            place.prepared.copy(&data)?;
+            let process = server::greffe(place.binary, &data, place.server_cores, &[])?;
             let members = place.prepared.members.iter();
             let drivers = members.map(|member| Box::new(Greffe::new(member, TEXT_BYTES)) as Box<dyn Driver>);
             Ok((process, drivers.collect()))
+        }
+        Subject::Peer(peer) => {
+            let process = peer.start(directory, place.server_cores)?;
+            Ok((process, peer.drivers(workload.crowd(), workload.is_direct())))
         }
     }
 }
