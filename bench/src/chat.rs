@@ -1,7 +1,16 @@
 //! The chat workloads: Greffe, other servers and the machine's own limits at the same work, in turns.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "numbers of users, bytes and nanoseconds of a run are far from where casts lose something"
+)]
+
 mod driver;
 mod drivers;
+mod floor;
 mod generator;
 mod h2;
 mod ledger;
@@ -17,6 +26,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+pub(crate) use self::floor::{FloorArgs, serve as serve_floor};
 use self::ledger::Crowd;
 use self::peers::Peer;
 use self::prepare::Prepared;
@@ -55,6 +65,9 @@ pub(crate) struct ChatArgs {
     /// Other servers to measure beside Greffe, in turns with it
     #[arg(long, value_enum, value_delimiter = ',')]
     peers: Vec<Peer>,
+    /// Measures a bare gRPC fan-out too, the floor of what Greffe can cost
+    #[arg(long)]
+    floor: bool,
     /// Adds each run to this file, as a line of JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -74,6 +87,7 @@ pub(crate) fn run(args: &ChatArgs) -> anyhow::Result<()> {
     let mut prepared: HashMap<(Crowd, bool), Prepared> = HashMap::new();
     let mut subjects = vec![Subject::Greffe];
     subjects.extend(args.peers.iter().copied().map(Subject::Peer));
+    subjects.extend(args.floor.then_some(Subject::Floor));
     for &workload in &args.workloads {
         let key = (workload.crowd(), workload.is_direct());
         if !prepared.contains_key(&key) {

@@ -20,11 +20,14 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Chat(chat::ChatArgs),
+    #[command(hide = true)]
+    Floor(chat::FloorArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Chat(args) => chat::run(&args),
+        Command::Floor(args) => chat::serve_floor(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

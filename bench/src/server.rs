@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -145,6 +145,12 @@ pub(crate) fn greffe(binary: &Path, data: &Path, cores: &Cores, limits: &[(&str,
     };
     process.address = address;
     Ok(process)
+}
+
+/// An address that nobody listens on. Somebody could before the server does, which would then not start.
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
+    Ok(listener.local_addr()?)
 }
 
 /// Where a program of this workspace is: beside this one.

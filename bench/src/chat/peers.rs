@@ -1,7 +1,6 @@
 //! Other servers, as Debian ships them, set up so that nothing slows them down on purpose. What they keep, and whom they trust, is theirs:
 //! none of these stores a message unless its name says so, and none asks for a password.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
@@ -13,7 +12,7 @@ use super::drivers::irc::Irc;
 use super::drivers::mqtt::Mqtt;
 use super::drivers::nats::Nats;
 use super::ledger::Crowd;
-use crate::server::Process;
+use crate::server::{self, Process};
 
 /// A server to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,7 +49,7 @@ impl Peer {
 
     /// Starts it with its files in `directory`.
     pub(super) fn start(self, directory: &Path, cores: &[usize]) -> anyhow::Result<Process> {
-        let address = free_address()?;
+        let address = server::free_address()?;
         let template = match self {
             Self::Inspircd => include_str!("../../peers/inspircd.conf"),
             Self::Ngircd => include_str!("../../peers/ngircd.conf"),
@@ -106,10 +105,4 @@ impl Peer {
         };
         (0..crowd.users).map(driver).collect()
     }
-}
-
-/// An address that nobody listens on. Somebody could before the server does, which would then not start.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
-    Ok(listener.local_addr()?)
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::driver::Driver;
 use super::drivers::greffe::Greffe;
+use super::floor;
 use super::generator::{self, Measured, Task};
 use super::peers::Peer;
 use super::prepare::Prepared;
@@ -26,6 +28,8 @@ pub(super) enum Subject {
     Greffe,
     /// Another server.
     Peer(Peer),
+    /// What gRPC itself costs.
+    Floor,
 }
 
 impl Subject {
@@ -34,6 +38,7 @@ impl Subject {
         match self {
             Self::Greffe => "greffe",
             Self::Peer(peer) => peer.name(),
+            Self::Floor => "floor",
         }
     }
 }
@@ -99,6 +104,13 @@ fn start(
         Subject::Peer(peer) => {
             let process = peer.start(directory, place.server_cores)?;
             Ok((process, peer.drivers(workload.crowd(), workload.is_direct())))
+        }
+        Subject::Floor => {
+            let address = server::free_address()?;
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg("floor").arg(address.to_string());
+            let process = Process::start(command, place.server_cores, &directory.join("floor.log"), address)?;
+            Ok((process, floor::drivers(workload.crowd())))
         }
     }
 }
