@@ -10,6 +10,7 @@
 
 mod driver;
 mod drivers;
+mod figures;
 mod floor;
 mod generator;
 mod h2;
@@ -31,7 +32,7 @@ use self::ledger::Crowd;
 use self::peers::Peer;
 use self::prepare::Prepared;
 use self::run::Subject;
-use self::workload::Workload;
+use self::workload::{Rooms, Workload};
 use crate::report::{self, Record};
 use crate::{cpu, server, ui};
 
@@ -84,12 +85,12 @@ pub(crate) fn run(args: &ChatArgs) -> anyhow::Result<()> {
         .prefix("greffe-bench-")
         .tempdir_in(&args.directory)
         .with_context(|| format!("nothing can be written in {}", args.directory.display()))?;
-    let mut prepared: HashMap<(Crowd, bool), Prepared> = HashMap::new();
+    let mut prepared: HashMap<(Crowd, Rooms), Prepared> = HashMap::new();
     let mut subjects = vec![Subject::Greffe];
     subjects.extend(args.peers.iter().copied().map(Subject::Peer));
     subjects.extend(args.floor.then_some(Subject::Floor));
     for &workload in &args.workloads {
-        let key = (workload.crowd(), workload.is_direct());
+        let key = (workload.crowd(), workload.rooms());
         if !prepared.contains_key(&key) {
             ui::note(format_args!("preparing {} accounts", key.0.users));
             let directory = home.path().join(format!("prepared-{}", prepared.len()));
@@ -109,7 +110,7 @@ pub(crate) fn run(args: &ChatArgs) -> anyhow::Result<()> {
             for &subject in &subjects {
                 let record = run::once(&place, subject, workload, round)
                     .with_context(|| format!("workload {}, {}, run {round}", workload.letter(), subject.name()))?;
-                ui::note(format_args!("{}", run::line(&record)));
+                ui::note(format_args!("{}", figures::line(&record)));
                 if let Some(path) = &args.json {
                     report::append(path, &record)?;
                 }
@@ -117,7 +118,7 @@ pub(crate) fn run(args: &ChatArgs) -> anyhow::Result<()> {
             }
         }
         let title = format!("{}: {}", workload.letter(), workload.title());
-        ui::print(&report::table(&title, &records, run::columns(workload)))?;
+        ui::print(&report::table(&title, &records, figures::columns(workload)))?;
     }
     Ok(())
 }

@@ -55,11 +55,30 @@ pub(crate) fn time_of(pid: u32) -> Option<Duration> {
     let mut fields = fields.split_whitespace();
     let user: u64 = fields.nth(11)?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
-    let ticks = sysconf(SysconfVar::CLK_TCK)
+    ticks(user + system)
+}
+
+/// Processor time that everything on this machine together has used.
+pub(crate) fn time_of_all() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let mut fields = stat
+        .lines()
+        .next()?
+        .split_whitespace()
+        .skip(1)
+        .map_while(|field| field.parse::<u64>().ok());
+    // User, nice, system; idle and waiting for disks are none; interrupts, hard and soft.
+    let work: u64 = fields.by_ref().take(3).sum::<u64>() + fields.skip(2).take(2).sum::<u64>();
+    ticks(work)
+}
+
+/// A number of the kernel's clock ticks as time.
+fn ticks(number: u64) -> Option<Duration> {
+    let second = sysconf(SysconfVar::CLK_TCK)
         .ok()
         .flatten()
         .and_then(|ticks| u64::try_from(ticks).ok())?;
-    Some(Duration::from_micros((user + system) * 1_000_000 / ticks.max(1)))
+    Some(Duration::from_micros(number * 1_000_000 / second.max(1)))
 }
 
 /// Bytes of memory that process `pid` holds; none if it is gone. What the kernel keeps for its sockets is not in it.

@@ -2,6 +2,7 @@
 
 mod chat;
 mod cpu;
+mod disk;
 mod report;
 mod server;
 mod ui;

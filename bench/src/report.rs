@@ -120,7 +120,7 @@ fn spread(mut values: Vec<f64>) -> String {
 }
 
 /// Three digits, more only of what is large.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         size if size < 0.1 => format!("{value:.4}"),

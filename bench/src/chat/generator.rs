@@ -78,8 +78,14 @@ pub(super) struct Measured {
     pub(super) server_time: Duration,
     /// Processor time of this thread within the measured time.
     pub(super) own_time: Duration,
+    /// Processor time of the server until all connections were open.
+    pub(super) opening_time: Duration,
+    /// Processor time of everything but the server and this thread within the measured time.
+    pub(super) others_time: Duration,
     /// Bytes of the server's memory: before the first connection, with all open, and in the end.
     pub(super) memory: [u64; 3],
+    /// The same when the measured time began.
+    pub(super) memory_begin: u64,
     /// Nothing lost, nothing twice.
     pub(super) verdict: Verdict,
     /// Sends that were not answered, where servers answer.
@@ -93,9 +99,11 @@ pub(super) fn run(task: Task, drivers: Vec<Box<dyn Driver>>) -> anyhow::Result<M
     let mut engine = Engine::new(task, drivers)?;
     let memory = [memory(task)?, 0, 0];
     engine.measured.memory = memory;
+    let before = engine.sample()?.server;
     let begin = Instant::now();
     engine.open_all()?;
     engine.measured.opening = begin.elapsed();
+    engine.measured.opening_time = engine.sample()?.server.saturating_sub(before);
     engine.measured.memory[1] = self::memory(task)?;
     engine.talk()?;
     engine.drain()?;
@@ -139,6 +147,8 @@ struct Engine {
     turn: u64,
     answers: u64,
     text: Vec<u8>,
+    /// Whether those who stop reading have stopped.
+    stalling: bool,
     measured: Measured,
 }
 
@@ -169,6 +179,7 @@ impl Engine {
             turn: 0,
             answers: 0,
             text: vec![b'x'; TEXT_BYTES],
+            stalling: false,
             measured: Measured {
                 sends: 0,
                 deliveries: 0,
@@ -177,6 +188,9 @@ impl Engine {
                 round_trip: histogram(),
                 answer: histogram(),
                 opening: Duration::ZERO,
+                opening_time: Duration::ZERO,
+                others_time: Duration::ZERO,
+                memory_begin: 0,
                 server_time: Duration::ZERO,
                 own_time: Duration::ZERO,
                 memory: [0; 3],
@@ -225,12 +239,14 @@ impl Engine {
         match self.task.pace {
             Pace::Window(_) => self.task.crowd.all_senders().for_each(|sender| self.will(sender)),
             Pace::Turns => self.take_turn(begin),
-            Pace::PerSecond(_) | Pace::Questions(_) => {}
+            Pace::PerSecond(_) | Pace::Questions(_) | Pace::Silence => {}
         }
         loop {
             let now = self.now();
             if start.is_none() && now >= self.counted.start {
                 start = Some(self.sample()?);
+                self.measured.memory_begin = memory(self.task)?;
+                self.stalling = self.task.crowd.stalled > 0;
             }
             if now >= self.counted.end || self.measured.failure.is_some() {
                 break;
@@ -253,6 +269,8 @@ impl Engine {
             self.measured.server_time = end.server.saturating_sub(start.server);
             self.measured.own_time = end.own.saturating_sub(start.own);
             self.measured.sends = end.sent - start.sent;
+            let all = end.all.saturating_sub(start.all);
+            self.measured.others_time = all.saturating_sub(self.measured.server_time + self.measured.own_time);
         }
         Ok(())
     }
@@ -299,6 +317,7 @@ impl Engine {
         Ok(Sample {
             server: cpu::time_of(self.task.pid).context("the server is gone")?,
             own: cpu::own_time(),
+            all: cpu::time_of_all().context("this machine's processor time cannot be read")?,
             sent: self.ledger.all_sent(),
         })
     }
@@ -361,6 +380,9 @@ impl Engine {
     }
 
     fn read(&mut self, user: usize) {
+        if self.stalling && self.task.crowd.stalls(user as u32) {
+            return;
+        }
         loop {
             let connection = &mut self.connections[user];
             let news = &mut self.news;
@@ -424,14 +446,12 @@ impl Engine {
         record(&mut self.measured.latency, &self.counted, now, time);
         match kind {
             Kind::Said => match self.task.pace {
-                Pace::Window(window) => {
-                    if !self.is_willing[sender as usize] && self.ledger.may_send(sender, window) {
-                        self.will(sender);
-                    }
+                Pace::Window(window) if !self.is_willing[sender as usize] && self.ledger.may_send(sender, window) => {
+                    self.will(sender);
                 }
                 Pace::PerSecond(_) => self.spread(sender, seq, now, time),
                 Pace::Turns => self.next_turn(now),
-                _ => {}
+                Pace::Window(_) | Pace::Questions(_) | Pace::Silence => {}
             },
             Kind::Asked => {
                 self.answer(user, seq, now);
@@ -525,6 +545,7 @@ impl Engine {
 struct Sample {
     server: Duration,
     own: Duration,
+    all: Duration,
     sent: u64,
 }
 
@@ -544,7 +565,7 @@ impl Schedule {
             Pace::PerSecond(rate) => (rate, senders),
             // Of each two only one asks.
             Pace::Questions(rate) => (rate, u64::from(task.crowd.rooms)),
-            Pace::Window(_) | Pace::Turns => (0.0, senders),
+            Pace::Window(_) | Pace::Turns | Pace::Silence => (0.0, senders),
         };
         Self {
             begin,

@@ -25,7 +25,7 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
-/// END_STREAM of DATA and HEADERS, and ACK of SETTINGS and PING.
+/// `END_STREAM` of DATA and HEADERS, and ACK of SETTINGS and PING.
 const END_OR_ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;

@@ -12,12 +12,13 @@ use super::drivers::irc::Irc;
 use super::drivers::mqtt::Mqtt;
 use super::drivers::nats::Nats;
 use super::ledger::Crowd;
+use super::workload::Rooms;
 use crate::server::{self, Process};
 
 /// A server to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Peer {
-    /// InspIRCd, an IRC server
+    /// `InspIRCd`, an IRC server
     Inspircd,
     /// ngIRCd, an IRC server
     Ngircd,
@@ -34,6 +35,8 @@ pub(super) enum Place {
     Room(u32),
     /// To this user.
     Partner(u32),
+    /// Nowhere.
+    Nowhere,
 }
 
 impl Peer {
@@ -90,11 +93,12 @@ impl Peer {
         }
     }
 
-    /// A driver for each user of `crowd`, who talk in rooms or, if `direct`, to each other.
-    pub(super) fn drivers(self, crowd: Crowd, direct: bool) -> Vec<Box<dyn Driver>> {
-        let place = |user| match direct {
-            true => Place::Partner(crowd.partner_of(user)),
-            false => Place::Room(crowd.room_of(user)),
+    /// A driver for each user of `crowd`, who are in `rooms`.
+    pub(super) fn drivers(self, crowd: Crowd, rooms: Rooms) -> Vec<Box<dyn Driver>> {
+        let place = |user| match rooms {
+            Rooms::Public => Place::Room(crowd.room_of(user)),
+            Rooms::Direct => Place::Partner(crowd.partner_of(user)),
+            Rooms::Nowhere => Place::Nowhere,
         };
         let driver = |user| -> Box<dyn Driver> {
             match self {

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::drivers::greffe::Member;
 use super::ledger::Crowd;
+use super::workload::Rooms;
 use crate::server;
 
 /// Calls at a time. Enough to keep both cores hashing.
@@ -42,12 +43,12 @@ struct Account {
 }
 
 impl Prepared {
-    /// Makes a server's directory at `directory`, with `crowd` in its rooms, which are direct ones if `direct`.
-    pub(super) fn make(binary: &Path, directory: PathBuf, crowd: Crowd, direct: bool) -> anyhow::Result<Self> {
+    /// Makes a server's directory at `directory`, with `crowd` in `rooms`.
+    pub(super) fn make(binary: &Path, directory: PathBuf, crowd: Crowd, rooms: Rooms) -> anyhow::Result<Self> {
         let cores: Vec<usize> = (0..std::thread::available_parallelism()?.get()).collect();
         let server = server::greffe(binary, &directory, &cores, &[])?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let members = runtime.block_on(people(server.address, crowd, direct))?;
+        let members = runtime.block_on(people(server.address, crowd, rooms))?;
         server.stop()?;
         Ok(Self { directory, members })
     }
@@ -75,7 +76,7 @@ fn copy_directory(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 /// Makes accounts, rooms and members.
-async fn people(address: SocketAddr, crowd: Crowd, direct: bool) -> anyhow::Result<Vec<Member>> {
+async fn people(address: SocketAddr, crowd: Crowd, kind: Rooms) -> anyhow::Result<Vec<Member>> {
     let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
     let accounts: Vec<Account> = stream::iter(0..crowd.users)
         .map(|user| register(channel.clone(), user))
@@ -84,14 +85,15 @@ async fn people(address: SocketAddr, crowd: Crowd, direct: bool) -> anyhow::Resu
         .await
         .context("accounts cannot be made")?;
     let accounts = Arc::new(accounts);
-    let rooms: Vec<String> = stream::iter(0..crowd.rooms)
+    let made = if kind == Rooms::Nowhere { 0 } else { crowd.rooms };
+    let rooms: Vec<String> = stream::iter(0..made)
         .map(|room| {
             let accounts = Arc::clone(&accounts);
             let channel = channel.clone();
             async move {
                 let first = &accounts[room as usize];
                 let mut client = RoomServiceClient::new(channel);
-                if direct {
+                if kind == Rooms::Direct {
                     open_direct(&mut client, first, &accounts[crowd.partner_of(room) as usize]).await
                 } else {
                     create(&mut client, first, room).await
@@ -104,8 +106,12 @@ async fn people(address: SocketAddr, crowd: Crowd, direct: bool) -> anyhow::Resu
         .context("rooms cannot be made")?;
     let rooms = Arc::new(rooms);
     // Who made a room is in it, and so are both of a direct one.
-    let others = if direct { crowd.users } else { crowd.rooms };
-    stream::iter(others..crowd.users)
+    let others = if kind == Rooms::Public {
+        crowd.rooms..crowd.users
+    } else {
+        0..0
+    };
+    stream::iter(others)
         .map(|user| {
             let client = RoomServiceClient::new(channel.clone());
             let room = rooms[crowd.room_of(user) as usize].clone();
@@ -117,7 +123,7 @@ async fn people(address: SocketAddr, crowd: Crowd, direct: bool) -> anyhow::Resu
         .context("rooms cannot be joined")?;
     let member = |user: u32| Member {
         token: accounts[user as usize].token.clone(),
-        room: rooms[crowd.room_of(user) as usize].clone(),
+        room: rooms.get(crowd.room_of(user) as usize).cloned().unwrap_or_default(),
         hello: Hello {
             client_name: "greffe-bench".to_owned(),
             ..Hello::default()

@@ -16,12 +16,27 @@ pub(super) enum Workload {
     B,
     /// 20 pairs, each with 10 questions a second that are answered at once.
     C,
+    /// 5,000 connections that are silent: memory, and how fast they are opened.
+    D,
     /// One room of 1,000, 20 messages a second: when the last one has it.
     E,
     /// A room of two, one of whom says the next thing when the last one is done.
     F,
     /// One room of 100, 10 of whom say 100 things a second each.
     K,
+    /// One room of 200, 10 of whom talk as fast as it goes, while 100 stop reading: their memory.
+    S,
+}
+
+/// Where people are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Rooms {
+    /// In rooms that everyone can join.
+    Public,
+    /// In pairs, talking directly.
+    Direct,
+    /// In none.
+    Nowhere,
 }
 
 /// How fast people talk.
@@ -35,6 +50,8 @@ pub(super) enum Pace {
     Questions(f64),
     /// The next one when the one before is done.
     Turns,
+    /// Not at all.
+    Silence,
 }
 
 impl Workload {
@@ -44,9 +61,11 @@ impl Workload {
             Self::A => "a",
             Self::B => "b",
             Self::C => "c",
+            Self::D => "d",
             Self::E => "e",
             Self::F => "f",
             Self::K => "k",
+            Self::S => "s",
         }
     }
 
@@ -56,35 +75,54 @@ impl Workload {
             Self::A => "1 room x 100, 10 senders, window 32",
             Self::B => "100 rooms x 10, all send, window 4",
             Self::C => "20 pairs, ping-pong, 10 pings/s each",
+            Self::D => "5,000 idle connections",
             Self::E => "1 room x 1,000, 20 messages/s",
             Self::F => "a room of two, one message at a time",
             Self::K => "1 room x 100, 10 senders, 1,000 messages/s",
+            Self::S => "1 room x 200, 100 stop reading",
         }
     }
 
     /// Who there is.
     pub(super) fn crowd(self) -> Crowd {
-        let (users, rooms, senders) = match self {
-            Self::A | Self::K => (100, 1, 10),
-            Self::B => (1000, 100, 10),
-            Self::C => (40, 20, 2),
-            Self::E => (1000, 1, 1),
-            Self::F => (2, 1, 1),
+        let (users, rooms, senders, stalled) = match self {
+            Self::A | Self::K => (100, 1, 10, 0),
+            Self::B => (1000, 100, 10, 0),
+            Self::C => (40, 20, 2, 0),
+            Self::D => (5000, 1, 0, 0),
+            Self::E => (1000, 1, 1, 0),
+            Self::F => (2, 1, 1, 0),
+            Self::S => (200, 1, 10, 100),
         };
-        Crowd { users, rooms, senders }
+        Crowd {
+            users,
+            rooms,
+            senders,
+            stalled,
+        }
     }
 
-    /// Whether the rooms are those of two people who talk directly.
-    pub(super) fn is_direct(self) -> bool {
-        matches!(self, Self::C)
+    /// Where they are.
+    pub(super) fn rooms(self) -> Rooms {
+        match self {
+            Self::C => Rooms::Direct,
+            Self::D => Rooms::Nowhere,
+            _ => Rooms::Public,
+        }
+    }
+
+    /// Whether its latency has a durable write in it, so that one is to be measured beside it.
+    pub(super) fn is_about_commits(self) -> bool {
+        matches!(self, Self::C | Self::F)
     }
 
     /// How fast they talk.
     pub(super) fn pace(self) -> Pace {
         match self {
-            Self::A => Pace::Window(32),
+            Self::A | Self::S => Pace::Window(32),
             Self::B => Pace::Window(4),
             Self::C => Pace::Questions(200.0),
+            Self::D => Pace::Silence,
             Self::E => Pace::PerSecond(20.0),
             Self::F => Pace::Turns,
             Self::K => Pace::PerSecond(1000.0),

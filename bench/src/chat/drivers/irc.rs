@@ -24,6 +24,7 @@ impl Irc {
         let receiver = match place {
             Place::Room(room) => format!("#room{room}"),
             Place::Partner(user) => format!("user{user}"),
+            Place::Nowhere => "nobody".to_owned(),
         };
         Self {
             user,
@@ -55,7 +56,7 @@ impl Irc {
                     out.extend_from_slice(b"JOIN #room");
                     decimal(out, room);
                 }
-                Place::Partner(_) => out.extend_from_slice(b"NAMES #nowhere"),
+                Place::Partner(_) | Place::Nowhere => out.extend_from_slice(b"NAMES #nowhere"),
             }
             out.extend_from_slice(b"\r\n");
         } else if command.starts_with(NAMES_END) {

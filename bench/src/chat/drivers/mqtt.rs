@@ -26,6 +26,7 @@ impl Mqtt {
         let (topic, to) = match place {
             Place::Room(room) => (format!("room/{room}"), format!("room/{room}")),
             Place::Partner(partner) => (format!("user/{user}"), format!("user/{partner}")),
+            Place::Nowhere => (format!("user/{user}"), "nobody".to_owned()),
         };
         let mut content = Vec::new();
         string(&mut content, &to);

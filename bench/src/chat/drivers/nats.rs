@@ -21,6 +21,7 @@ impl Nats {
         let (subject, to) = match place {
             Place::Room(room) => (format!("room.{room}"), format!("room.{room}")),
             Place::Partner(partner) => (format!("user.{user}"), format!("user.{partner}")),
+            Place::Nowhere => (format!("user.{user}"), "nobody".to_owned()),
         };
         Self {
             subject,
