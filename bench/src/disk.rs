@@ -8,6 +8,8 @@ use std::time::Instant;
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 
+use crate::latency::histogram;
+
 /// Bytes of a write: a page.
 const PAGE: usize = 4096;
 /// Writes that are measured.
@@ -18,7 +20,7 @@ pub(crate) fn sync_times(directory: &Path) -> anyhow::Result<Histogram<u64>> {
     let problem = || format!("nothing can be written in {}", directory.display());
     let path = directory.join("sync-probe");
     let mut file = File::create_new(&path).with_context(problem)?;
-    let mut times = Histogram::new(3).context("three digits are enough")?;
+    let mut times = histogram();
     for _ in 0..WRITES {
         let begin = Instant::now();
         file.write_all(&[0x5A; PAGE]).with_context(problem)?;

@@ -3,6 +3,7 @@
 mod chat;
 mod cpu;
 mod disk;
+mod latency;
 mod report;
 mod server;
 mod ui;

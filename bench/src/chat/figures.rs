@@ -52,6 +52,7 @@ pub(super) fn figures(measured: &Measured, task: Task) -> Figures {
     let mut figures = BTreeMap::from([
         ("generator_share", share(measured.own_time, task.measure)),
         ("memory_after", after),
+        ("memory_growth", after - measured.memory_begin as f64),
         ("memory_per_connection", (open - before) / users),
         ("opened_per_second", users / measured.opening.as_secs_f64()),
         ("other_order", measured.verdict.other_order as f64),
@@ -64,6 +65,10 @@ pub(super) fn figures(measured: &Measured, task: Task) -> Figures {
     ]);
     if measured.deliveries > 0 {
         figures.insert("deliveries_per_second", measured.deliveries as f64 / seconds);
+        figures.insert(
+            "bytes_per_delivery",
+            measured.received as f64 / measured.deliveries as f64,
+        );
         figures.insert("sends_per_second", measured.sends as f64 / seconds);
         figures.insert("server_seconds_per_million", server * 1e6 / measured.deliveries as f64);
     }
@@ -129,7 +134,7 @@ pub(super) fn columns(workload: Workload) -> &'static [Column] {
     match workload.pace() {
         Pace::Silence => &[MEMORY, OPENED, OPENING],
         Pace::Window(_) if workload == Workload::S => &[STALLED, DELIVERIES, COST, P99, GENERATOR],
-        Pace::Window(_) => &[DELIVERIES, SENDS, COST, P50, P99, GENERATOR],
+        Pace::Window(_) => &[DELIVERIES, SENDS, COST, BYTES, P50, P99, GENERATOR],
         Pace::PerSecond(_) if workload == Workload::E => &[LAST_P99, LAST_P50, P50, P99, COST, GENERATOR],
         Pace::PerSecond(_) => &[COST, P50, P99, P999, GENERATOR],
         Pace::Questions(_) => &[P50, P99, P999, TRIP_P50, TRIP_P99, SYNC_P50],
@@ -144,6 +149,7 @@ const fn column(figure: &'static str, heading: &'static str, scale: f64) -> Colu
 const DELIVERIES: Column = column("deliveries_per_second", "million deliveries/s", 1e-6);
 const SENDS: Column = column("sends_per_second", "sends/s", 1.0);
 const COST: Column = column("server_seconds_per_million", "server CPU s/million", 1.0);
+const BYTES: Column = column("bytes_per_delivery", "bytes each", 1.0);
 const GENERATOR: Column = column("generator_share", "generator's share", 1.0);
 const P50: Column = column("latency_p50", "p50 us", 1e6);
 const P99: Column = column("latency_p99", "p99 us", 1e6);

@@ -22,6 +22,7 @@ use super::ledger::{Crowd, Ledger, Verdict};
 use super::stamp::{self, Kind, Stamp};
 use super::workload::{Pace, TEXT_BYTES};
 use crate::cpu;
+use crate::latency::histogram;
 
 /// Connections that are being opened at a time.
 const OPENING: usize = 64;
@@ -64,6 +65,8 @@ pub(super) struct Measured {
     pub(super) sends: u64,
     /// Deliveries within the measured time.
     pub(super) deliveries: u64,
+    /// Bytes that came within the measured time.
+    pub(super) received: u64,
     /// From when a message was due until each receiver had it.
     pub(super) latency: Histogram<u64>,
     /// From when a message was due until the last receiver had it; at fixed rates.
@@ -113,11 +116,6 @@ pub(super) fn run(task: Task, drivers: Vec<Box<dyn Driver>>) -> anyhow::Result<M
 
 fn memory(task: Task) -> anyhow::Result<u64> {
     cpu::memory_of(task.pid).context("the server is gone")
-}
-
-/// Nanoseconds from 1 µs to 2 minutes, to three digits.
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1_000, 120_000_000_000, 3).expect("the bounds make sense")
 }
 
 struct Engine {
@@ -183,6 +181,7 @@ impl Engine {
             measured: Measured {
                 sends: 0,
                 deliveries: 0,
+                received: 0,
                 latency: histogram(),
                 last: histogram(),
                 round_trip: histogram(),
@@ -386,8 +385,8 @@ impl Engine {
         loop {
             let connection = &mut self.connections[user];
             let news = &mut self.news;
-            let full = match connection.read(&mut self.buffer, news) {
-                Ok(full) => full,
+            let received = match connection.read(&mut self.buffer, news) {
+                Ok(received) => received,
                 Err(error) => {
                     self.fail(user, error);
                     return;
@@ -396,17 +395,20 @@ impl Engine {
             if connection.has_output() {
                 self.wants_to_write(user);
             }
-            self.take_news(user);
+            let now = self.now();
+            if self.counted.contains(&now) {
+                self.measured.received += received.bytes as u64;
+            }
+            self.take_news(user, now);
             // What did not fill the buffer was all there was: the next edge will tell of more.
-            if !full {
+            if !received.is_full {
                 return;
             }
         }
     }
 
     /// Acts on what came for `user`.
-    fn take_news(&mut self, user: usize) {
-        let now = self.now();
+    fn take_news(&mut self, user: usize, now: u64) {
         if let Some(failure) = self.news.failure.take() {
             self.fail(user, failure);
         }

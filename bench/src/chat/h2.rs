@@ -237,3 +237,68 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &str) {
     out.push(value.len() as u8);
     out.extend_from_slice(value.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        header(&mut bytes, kind, flags, stream, payload.len());
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn data_comes_through_wherever_frames_are_cut() {
+        let input = [
+            frame(SETTINGS, 0, 0, &[]),
+            frame(HEADERS, END_HEADERS, STREAM, b"anything"),
+            frame(DATA, 0, STREAM, b"one"),
+            frame(PING, 0, 0, b"12345678"),
+            frame(DATA, 0, STREAM, b""),
+            frame(DATA, 0, STREAM, b"two"),
+        ]
+        .concat();
+        for size in 1..=input.len() {
+            let mut call = Call::new();
+            let (mut data, mut out) = (Vec::new(), Vec::new());
+            for piece in input.chunks(size) {
+                let outcome = call.read(piece, &mut out, |bytes| data.extend_from_slice(bytes));
+                assert_eq!(outcome, Ok(()), "in pieces of {size}");
+            }
+            assert_eq!(data, b"onetwo");
+            let answers = [
+                frame(SETTINGS, END_OR_ACK, 0, &[]),
+                frame(PING, END_OR_ACK, 0, b"12345678"),
+            ];
+            assert_eq!(out, answers.concat(), "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_sent_than_the_server_allows() {
+        let mut call = Call::new();
+        let mut out = Vec::new();
+        call.waiting().resize(70_000, 7);
+        call.flush(&mut out);
+        // Four frames, cut by their size, and a last one cut by the window.
+        assert_eq!(out.len(), 65_535 + 4 * HEADER);
+        for stream in [0, STREAM] {
+            let update = frame(WINDOW_UPDATE, 0, stream, &100_000_u32.to_be_bytes());
+            call.read(&update, &mut out, |_| ()).unwrap();
+        }
+        assert_eq!(out.len(), 70_000 + 5 * HEADER);
+    }
+
+    #[test]
+    fn the_end_of_the_call_is_an_error() {
+        for end in [
+            frame(HEADERS, END_HEADERS | END_OR_ACK, STREAM, b"trailers"),
+            frame(RST_STREAM, 0, STREAM, &[0; 4]),
+            frame(GOAWAY, 0, 0, b"\0\0\0\0\0\0\0\x0Btoo_many"),
+        ] {
+            assert!(Call::new().read(&end, &mut Vec::new(), |_| ()).is_err());
+        }
+    }
+}

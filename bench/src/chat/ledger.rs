@@ -152,10 +152,9 @@ impl Ledger {
             self.belated += 1;
         }
         let order = &mut self.order[receiver as usize];
-        // Any mixing that depends on the order does; this is the step of a multiplicative hash.
-        *order = order
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .wrapping_add(u64::from(sender) << 32 | u64::from(seq));
+        // The step of a multiplicative hash. One more, so that the very first message counts too.
+        let message = (u64::from(sender) << 32 | u64::from(seq)) + 1;
+        *order = order.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(message);
     }
 
     /// What came of it.

@@ -249,3 +249,86 @@ fn other(message: &[u8], news: &mut News) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use greffe_api::v1::event_body::Content;
+    use greffe_api::v1::{CaughtUp, Event, EventBody, Events, Frame, MessagePosted, Receipt, SendResult};
+
+    use super::*;
+    use crate::chat::stamp;
+
+    fn framed(kind: Kind) -> Vec<u8> {
+        let response = ChatResponse {
+            frame: Some(Frame { kind: Some(kind) }),
+        };
+        let message = response.encode_to_vec();
+        [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat()
+    }
+
+    fn posted(seq: u32) -> Event {
+        let mut text = vec![b'x'; 128];
+        let stamp = Stamp {
+            kind: stamp::Kind::Said,
+            sender: 7,
+            seq,
+            time: 1,
+        };
+        stamp.write(&mut text);
+        let text = String::from_utf8(text).unwrap();
+        Event {
+            body: Some(EventBody {
+                content: Some(Content::MessagePosted(MessagePosted {
+                    text,
+                    ..MessagePosted::default()
+                })),
+                ..EventBody::default()
+            }),
+            ..Event::default()
+        }
+    }
+
+    #[test]
+    fn frames_are_understood_wherever_they_are_cut() {
+        let result = SendResult {
+            request_id: Uuid::nil().to_string(),
+            outcome: Some(Outcome::Receipt(Receipt::default())),
+        };
+        let stream = [
+            framed(Kind::CaughtUp(CaughtUp {})),
+            framed(Kind::Events(Events { events: vec![] })),
+            framed(Kind::Events(Events {
+                events: (0..3).map(posted).collect(),
+            })),
+            framed(Kind::SendResult(result)),
+            framed(Kind::Events(Events {
+                events: vec![posted(3)],
+            })),
+        ]
+        .concat();
+        for size in 1..=stream.len() {
+            let mut messages = Messages::default();
+            let mut news = News::default();
+            for piece in stream.chunks(size) {
+                messages.take(piece, &mut news);
+            }
+            assert_eq!(news.failure, None, "in pieces of {size}");
+            assert!(news.ready);
+            assert_eq!(news.answers, 1);
+            let seqs: Vec<u32> = news.stamps.iter().map(|stamp| stamp.seq).collect();
+            assert_eq!(seqs, [0, 1, 2, 3], "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_refused_send_is_a_failure() {
+        let result = SendResult {
+            request_id: Uuid::nil().to_string(),
+            outcome: Some(Outcome::Error(greffe_api::v1::Error::default())),
+        };
+        let mut news = News::default();
+        Messages::default().take(&framed(Kind::SendResult(result)), &mut news);
+        assert!(news.failure.is_some());
+        assert_eq!(news.answers, 0);
+    }
+}

@@ -24,6 +24,14 @@ pub(super) enum State {
     Closed,
 }
 
+/// What a read gave.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Received {
+    pub(super) bytes: usize,
+    /// Whether the buffer was full: there may be more.
+    pub(super) is_full: bool,
+}
+
 /// One connection.
 pub(super) struct Connection {
     socket: Option<TcpStream>,
@@ -100,13 +108,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads once, into `buffer`, and says whether that filled it.
+    /// Reads once, into `buffer`.
     ///
     /// # Errors
     /// If the connection is over: why.
-    pub(super) fn read(&mut self, buffer: &mut Vec<u8>, news: &mut News) -> io::Result<bool> {
+    pub(super) fn read(&mut self, buffer: &mut Vec<u8>, news: &mut News) -> io::Result<Received> {
         let Some(socket) = self.socket.as_mut().filter(|_| self.state != State::Connecting) else {
-            return Ok(false);
+            return Ok(Received::default());
         };
         let kept = self.rest.len();
         if buffer.len() < kept + LEAST {
@@ -116,14 +124,19 @@ impl Connection {
         let read = match socket.read(&mut buffer[kept..]) {
             Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "closed by the server")),
             Ok(read) => read,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(false),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                return Ok(Received::default());
+            }
             Err(error) => return Err(error),
         };
         let input = &buffer[..kept + read];
         let done = self.driver.read(input, &mut self.out, news);
         self.rest.clear();
         self.rest.extend_from_slice(&input[done..]);
-        Ok(kept + read == buffer.len())
+        Ok(Received {
+            bytes: read,
+            is_full: kept + read == buffer.len(),
+        })
     }
 
     pub(super) fn close(&mut self) {
