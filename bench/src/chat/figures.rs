@@ -70,6 +70,7 @@ pub(super) fn figures(measured: &Measured, task: Task) -> Figures {
             measured.received as f64 / measured.deliveries as f64,
         );
         figures.insert("sends_per_second", measured.sends as f64 / seconds);
+        figures.insert("server_seconds_per_million_sends", server * 1e6 / measured.sends as f64);
         figures.insert("server_seconds_per_million", server * 1e6 / measured.deliveries as f64);
     }
     let stalled = task.crowd.stalled * task.crowd.rooms;
@@ -134,6 +135,7 @@ pub(super) fn columns(workload: Workload) -> &'static [Column] {
     match workload.pace() {
         Pace::Silence => &[MEMORY, OPENED, OPENING],
         Pace::Window(_) if workload == Workload::S => &[STALLED, DELIVERIES, COST, P99, GENERATOR],
+        Pace::Window(_) if workload == Workload::P => &[SENDS, SEND_COST, P50, P99, GENERATOR],
         Pace::Window(_) => &[DELIVERIES, SENDS, COST, BYTES, P50, P99, GENERATOR],
         Pace::PerSecond(_) if workload == Workload::E => &[LAST_P99, LAST_P50, P50, P99, COST, GENERATOR],
         Pace::PerSecond(_) => &[COST, P50, P99, P999, GENERATOR],
@@ -150,6 +152,7 @@ const DELIVERIES: Column = column("deliveries_per_second", "million deliveries/s
 const SENDS: Column = column("sends_per_second", "sends/s", 1.0);
 const COST: Column = column("server_seconds_per_million", "server CPU s/million", 1.0);
 const BYTES: Column = column("bytes_per_delivery", "bytes each", 1.0);
+const SEND_COST: Column = column("server_seconds_per_million_sends", "server CPU s/million sends", 1.0);
 const GENERATOR: Column = column("generator_share", "generator's share", 1.0);
 const P50: Column = column("latency_p50", "p50 us", 1e6);
 const P99: Column = column("latency_p99", "p99 us", 1e6);

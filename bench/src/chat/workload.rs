@@ -24,6 +24,8 @@ pub(super) enum Workload {
     F,
     /// One room of 100, 10 of whom say 100 things a second each.
     K,
+    /// 10 rooms of two, both of whom talk as fast as it goes: durable sends.
+    P,
     /// One room of 200, 10 of whom talk as fast as it goes, while 100 stop reading: their memory.
     S,
 }
@@ -65,6 +67,7 @@ impl Workload {
             Self::E => "e",
             Self::F => "f",
             Self::K => "k",
+            Self::P => "p",
             Self::S => "s",
         }
     }
@@ -79,6 +82,7 @@ impl Workload {
             Self::E => "1 room x 1,000, 20 messages/s",
             Self::F => "a room of two, one message at a time",
             Self::K => "1 room x 100, 10 senders, 1,000 messages/s",
+            Self::P => "10 rooms of two, both send, window 128",
             Self::S => "1 room x 200, 100 stop reading",
         }
     }
@@ -92,6 +96,7 @@ impl Workload {
             Self::D => (5000, 1, 0, 0),
             Self::E => (1000, 1, 1, 0),
             Self::F => (2, 1, 1, 0),
+            Self::P => (20, 10, 2, 0),
             Self::S => (200, 1, 10, 100),
         };
         Crowd {
@@ -121,6 +126,7 @@ impl Workload {
         match self {
             Self::A | Self::S => Pace::Window(32),
             Self::B => Pace::Window(4),
+            Self::P => Pace::Window(128),
             Self::C => Pace::Questions(200.0),
             Self::D => Pace::Silence,
             Self::E => Pace::PerSecond(20.0),
