@@ -110,7 +110,10 @@ pub(crate) fn run(args: &ChatArgs) -> anyhow::Result<()> {
         for round in 1..=args.runs as usize {
             let commit = Subject::Commit;
             let more = (args.floor && workload == Workload::P).then_some(&commit);
-            for &subject in subjects.iter().chain(more) {
+            let able = subjects
+                .iter()
+                .filter(|subject| !workload.needs_history() || **subject == Subject::Greffe);
+            for &subject in able.chain(more) {
                 let record = run::once(&place, subject, workload, round)
                     .with_context(|| format!("workload {}, {}, run {round}", workload.letter(), subject.name()))?;
                 ui::note(format_args!("{}", figures::line(&record)));

@@ -19,13 +19,13 @@ use crate::latency::histogram;
 /// Messages in a group: as many as Greffe's writer takes at most.
 const GROUP: i64 = 1024;
 /// Bytes of a message's head and leaf as they are stored, and of its body beside the text.
-const HEAD: usize = 115;
+const HEAD: usize = 100;
 const LEAF: usize = 32;
 const BODY: usize = 64;
 /// Bytes written after which the log is moved into the database.
 const CHECKPOINT: usize = 4 * 1024 * 1024;
-/// Bytes of a message in the log, about: its rows, and the pages that they are in.
-const LOGGED: usize = HEAD + LEAF + BODY + TEXT_BYTES + 128;
+/// Bytes of a message in the log, by the estimate that the server uses: its row, and the pages that are written with it.
+const LOGGED: usize = HEAD + BODY + TEXT_BYTES + 1024;
 
 const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384; \
                         PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;";

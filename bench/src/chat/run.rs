@@ -69,24 +69,22 @@ pub(super) fn once(place: &Place<'_>, subject: Subject, workload: Workload, run:
     } else {
         None
     };
-    let (doubts, mut figures) = match serve(place, subject, workload, directory.path())? {
-        Some((process, drivers)) => {
-            let task = Task {
-                crowd: workload.crowd(),
-                pace: workload.pace(),
-                warm_up: place.warm_up,
-                measure: place.measure,
-                address: process.address,
-                pid: process.pid(),
-            };
-            let measured = cpu::pinned(&[place.load_core], || generator::run(task, drivers))?;
-            process.stop()?;
-            (doubts(&measured, task), figures(&measured, task))
-        }
-        None => {
-            let work = || commit::run(directory.path(), place.warm_up, place.measure);
-            (Vec::new(), cpu::pinned(place.server_cores, work)?)
-        }
+    let served = serve(place, subject, workload, directory.path())?;
+    let (doubts, mut figures) = if let Some((process, drivers)) = served {
+        let task = Task {
+            crowd: workload.crowd(),
+            pace: workload.pace(),
+            warm_up: place.warm_up,
+            measure: workload.measure().unwrap_or(place.measure),
+            address: process.address,
+            pid: process.pid(),
+        };
+        let measured = cpu::pinned(&[place.load_core], || generator::run(task, drivers))?;
+        process.stop()?;
+        (doubts(&measured, task), figures(&measured, task))
+    } else {
+        let work = || commit::run(directory.path(), place.warm_up, place.measure);
+        (Vec::new(), cpu::pinned(place.server_cores, work)?)
     };
     if let Some(times) = sync_times {
         quantiles(&mut figures, ["sync_p50", "sync_p99", "sync_p999"], &times);
