@@ -103,6 +103,7 @@ pub(super) fn run(directory: &Path, warm_up: Duration, measure: Duration) -> any
     let mut groups = 0_u32;
     let begin = Instant::now();
     let own = cpu::own_time();
+    let all = cpu::time_of_all();
     while begin.elapsed() < measure {
         let since = Instant::now();
         group(&mut connection)?;
@@ -117,6 +118,10 @@ pub(super) fn run(directory: &Path, warm_up: Duration, measure: Duration) -> any
         ("server_seconds_per_million_sends", busy * 1e6 / messages),
         ("server_share", busy / seconds),
     ]);
+    if let (Some(before), Some(now)) = (all, cpu::time_of_all()) {
+        let others = now.saturating_sub(before).as_secs_f64() - busy;
+        figures.insert("others_share", others / seconds);
+    }
     quantiles(&mut figures, ["latency_p50", "latency_p99", "latency_p999"], &times);
     Ok(figures)
 }

@@ -19,7 +19,7 @@ const NOISE: f64 = 0.15;
 pub(super) type Figures = BTreeMap<&'static str, f64>;
 
 /// Why a run's figures are not to be trusted.
-pub(super) fn doubts(measured: &Measured, task: Task) -> Vec<String> {
+pub(super) fn doubts(measured: &Measured, figures: &Figures) -> Vec<String> {
     let mut doubts: Vec<String> = measured.failure.iter().cloned().collect();
     if !measured.verdict.is_good() {
         doubts.push(format!("{:?}", measured.verdict));
@@ -28,15 +28,17 @@ pub(super) fn doubts(measured: &Measured, task: Task) -> Vec<String> {
         let number = measured.unanswered;
         doubts.push(format!("{number} sends without an answer, or with more than one"));
     }
-    let own = share(measured.own_time, task.measure);
-    if own > BUSY {
+    if let Some(own) = figures.get("generator_share").filter(|own| **own > BUSY) {
         doubts.push(format!("the generator was busy for {own:.2} of the time"));
     }
-    let others = share(measured.others_time, task.measure);
-    if others > NOISE {
-        doubts.push(format!("other programs took {others:.2} of a core"));
-    }
+    doubts.extend(disturbed(figures));
     doubts
+}
+
+/// Whether something else disturbed a run.
+pub(super) fn disturbed(figures: &Figures) -> Option<String> {
+    let others = figures.get("others_share").filter(|others| **others > NOISE)?;
+    Some(format!("other programs took {others:.2} of a core"))
 }
 
 fn share(time: Duration, of: Duration) -> f64 {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::commit;
 use super::driver::Driver;
 use super::drivers::greffe::Greffe;
-use super::figures::{doubts, figures, quantiles};
+use super::figures::{disturbed, doubts, figures, quantiles};
 use super::floor;
 use super::generator::{self, Task};
 use super::peers::Peer;
@@ -81,10 +81,12 @@ pub(super) fn once(place: &Place<'_>, subject: Subject, workload: Workload, run:
         };
         let measured = cpu::pinned(&[place.load_core], || generator::run(task, drivers))?;
         process.stop()?;
-        (doubts(&measured, task), figures(&measured, task))
+        let figures = figures(&measured, task);
+        (doubts(&measured, &figures), figures)
     } else {
         let work = || commit::run(directory.path(), place.warm_up, place.measure);
-        (Vec::new(), cpu::pinned(place.server_cores, work)?)
+        let figures = cpu::pinned(place.server_cores, work)?;
+        (disturbed(&figures).into_iter().collect(), figures)
     };
     if let Some(times) = sync_times {
         quantiles(&mut figures, ["sync_p50", "sync_p99", "sync_p999"], &times);
