@@ -87,7 +87,7 @@ impl Peer {
             "peer.conf"
         });
         std::fs::write(&configuration, text)?;
-        let mut command = Command::new(self.program());
+        let mut command = server::command(self.program());
         match self {
             Self::Inspircd => {
                 std::fs::write(directory.join("motd"), "Measured\n")?;

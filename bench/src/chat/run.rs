@@ -1,7 +1,6 @@
 //! One run: a fresh server, a connection for each user, the load, and what is to be said of it.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use super::commit;
@@ -120,7 +119,7 @@ fn serve(place: &Place<'_>, subject: Subject, workload: Workload, directory: &Pa
         }
         Subject::Floor => {
             let address = server::free_address()?;
-            let mut command = Command::new(std::env::current_exe()?);
+            let mut command = server::command(std::env::current_exe()?);
             command.arg("floor").arg(address.to_string());
             let process = Process::start(command, place.server_cores, &directory.join("floor.log"), address)?;
             Ok(Some((process, floor::drivers(workload.crowd()))))
