@@ -1,0 +1,41 @@
+//! How fast Greffe is, beside other servers and beside what the machine can do. The method is in `README.md`.
+
+mod chat;
+mod cpu;
+mod disk;
+mod latency;
+mod report;
+mod server;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Measure Greffe, other servers and the machine at the same work.
+#[derive(Debug, clap::Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Chat(chat::ChatArgs),
+    #[command(hide = true)]
+    Floor(chat::FloorArgs),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Chat(args) => chat::run(&args),
+        Command::Floor(args) => chat::serve_floor(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::note(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
