@@ -231,25 +231,8 @@ fn effects(context: &Context<'_>, call: &Call, act: &Act) -> Result<Effects, Err
             Ok(Effects::default())
         }
         Act::ResolveReport { index, resolution } => resolve(context, call, *index, resolution),
-        Act::QuarantineFile { file } => {
-            known_file(context, *file)?;
-            if context.state.standing().why_quarantined(*file).is_some() {
-                return Err(Error::NothingToChange("the file is withheld already"));
-            }
-            let quarantined = FileQuarantined {
-                file_id: file.to_string(),
-                reason: call.reason.clone(),
-            };
-            Ok(Effects::one(outside(Content::FileQuarantined(quarantined))))
-        }
-        Act::ReleaseFile { file } => {
-            known_file(context, *file)?;
-            if context.state.standing().why_quarantined(*file).is_none() {
-                return Err(Error::NothingToChange("the file is not withheld"));
-            }
-            let file_id = file.to_string();
-            Ok(Effects::one(outside(Content::FileReleased(FileReleased { file_id }))))
-        }
+        Act::QuarantineFile { file } => Ok(Effects::one(outside(quarantine(context, call, *file)?))),
+        Act::ReleaseFile { file } => Ok(Effects::one(outside(release(context, *file)?))),
         Act::DeleteFile { file, room } => delete_file(context, *file, *room),
     }
 }
@@ -505,6 +488,26 @@ fn archive(context: &Context<'_>, call: &Call, room: RoomId) -> Result<Effects, 
 
 fn known_file<'a>(context: &'a Context<'_>, file: FileId) -> Result<&'a File, Error> {
     context.state.files().get(file).ok_or(Error::FileNotFound)
+}
+
+fn quarantine(context: &Context<'_>, call: &Call, file: FileId) -> Result<Content, Error> {
+    known_file(context, file)?;
+    if context.state.standing().why_quarantined(file).is_some() {
+        return Err(Error::NothingToChange("the file is withheld already"));
+    }
+    Ok(Content::FileQuarantined(FileQuarantined {
+        file_id: file.to_string(),
+        reason: call.reason.clone(),
+    }))
+}
+
+fn release(context: &Context<'_>, file: FileId) -> Result<Content, Error> {
+    known_file(context, file)?;
+    if context.state.standing().why_quarantined(file).is_none() {
+        return Err(Error::NothingToChange("the file is not withheld"));
+    }
+    let file_id = file.to_string();
+    Ok(Content::FileReleased(FileReleased { file_id }))
 }
 
 /// Takes a file away as a moderator would, in the name of the operator's identity; also where the room is archived.

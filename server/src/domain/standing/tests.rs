@@ -60,6 +60,17 @@ fn file_id(number: usize) -> String {
     FileId::of_request(crate::domain::ids::RequestKey([u8::try_from(number).unwrap(); 16])).to_string()
 }
 
+fn withheld(file: usize, index: i64) -> Content {
+    Content::FileQuarantined(FileQuarantined {
+        file_id: file_id(file),
+        reason: index.to_string(),
+    })
+}
+
+fn given_back(file: usize) -> Content {
+    Content::FileReleased(FileReleased { file_id: file_id(file) })
+}
+
 fn code_of(row: i64) -> CodeHash {
     CodeHash([u8::try_from(row).unwrap(); 32])
 }
@@ -139,17 +150,8 @@ fn entry(index: i64, step: &Step, users: &[UserId], room: RoomId) -> Entry {
             (Subject::User(users[*user]), Content::UserDisabled(disabled))
         }
         Step::Enable { user } => (Subject::User(users[*user]), Content::UserEnabled(UserEnabled {})),
-        Step::Withhold { file } => {
-            let quarantined = FileQuarantined {
-                file_id: file_id(*file),
-                reason: index.to_string(),
-            };
-            (nobody, Content::FileQuarantined(quarantined))
-        }
-        Step::GiveBack { file } => {
-            let file_id = file_id(*file);
-            (nobody, Content::FileReleased(FileReleased { file_id }))
-        }
+        Step::Withhold { file } => (nobody, withheld(*file, index)),
+        Step::GiveBack { file } => (nobody, given_back(*file)),
         Step::Restore => (nobody, Content::Restored(Restored::default())),
     };
     let mut draft = Draft::outside_rooms(None, subject, content);

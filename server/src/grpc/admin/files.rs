@@ -114,8 +114,8 @@ impl Wanted {
         if !(self.since..self.before).contains(&time) {
             return None;
         }
-        let shared = match row.body.as_ref().and_then(|body| decode_content(body)) {
-            Some(Content::FileShared(shared)) => shared,
+        let told = match row.body.as_ref().and_then(|body| decode_content(body)) {
+            Some(Content::FileShared(told)) => told,
             // It was erased; the file is still there to be taken away.
             _ => greffe_api::v1::FileShared::default(),
         };
@@ -126,10 +126,10 @@ impl Wanted {
         });
         Some(AdminFile {
             id: id.to_string(),
-            name: shared.name,
+            name: told.name,
             size: file.size,
-            sha256: shared.sha256,
-            media_type: shared.media_type,
+            sha256: told.sha256,
+            media_type: told.media_type,
             owner_id: file.owner.to_string(),
             owner_name: state.user(file.owner).map(|user| user.name.clone()).unwrap_or_default(),
             created_at,
@@ -171,12 +171,12 @@ impl App {
             min_bytes,
             ..
         } = request;
-        let more = |number: i64| (number > 0).then(|| number.to_string()).unwrap_or_default();
+        let minimum = Some(min_bytes).filter(|bytes| *bytes > 0).map(|bytes| bytes.to_string());
         let asked = who
             .calls("greffe.admin.v1.FileAdminService/ListFiles", request_id, reason)
             .with("user", user)
             .with("room", room)
-            .with("min_bytes", more(min_bytes))
+            .with("min_bytes", minimum.unwrap_or_default())
             .with(
                 "state",
                 if state == FileState::Unspecified {
