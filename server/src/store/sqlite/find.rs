@@ -1,5 +1,7 @@
 //! Reads, within the transaction, what a batch needs to know. Each statement is prepared once and found again by its shape, so a batch of a
 //! thousand commands costs a thousand look-ups in an index, and no parsing.
+//!
+//! Rows are found by key with `get_result`, never with `first`: that binds a LIMIT, and SQLite parses a statement again whose LIMIT is bound again.
 
 use std::collections::HashMap;
 
@@ -20,7 +22,7 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
         let found: Option<(i64, Vec<u8>)> = request::table
             .filter(request::key.eq(&key.0[..]))
             .select((request::idx, request::digest))
-            .first(connection)
+            .get_result(connection)
             .optional()?;
         let Some((index, digest)) = found else { continue };
         let digest = digest
@@ -36,7 +38,7 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
             .find((no, seq))
             .filter(room_event::kind.eq(EventKind::MessagePosted as i32))
             .select((room_event::actor, room_event::state, room_event::current))
-            .first(connection)
+            .get_result(connection)
             .optional()?;
         let Some((actor, state, text_index)) = found else {
             continue;
@@ -74,7 +76,7 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
             .insert((*room, *target), usize::try_from(count).unwrap_or(usize::MAX));
     }
     for (id, no) in &needs.passwords {
-        let password: Option<String> = user::table.find(no).select(user::password).first(connection).optional()?;
+        let password: Option<String> = user::table.find(no).select(user::password).get_result(connection).optional()?;
         // An empty one is void.
         let password = password.filter(|password| !password.is_empty());
         facts.passwords.extend(password.map(|password| (*id, password)));
@@ -83,13 +85,16 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
         let seq: Option<i64> = read_mark::table
             .find((no, room_no))
             .select(read_mark::seq)
-            .first(connection)
+            .get_result(connection)
             .optional()?;
         facts.read_marks.extend(seq.map(|seq| ((*id, *room), seq)));
     }
     for index in &needs.contents {
-        let body: Option<Option<Vec<u8>>> =
-            journal::table.find(index).select(journal::body).first(connection).optional()?;
+        let body: Option<Option<Vec<u8>>> = journal::table
+            .find(index)
+            .select(journal::body)
+            .get_result(connection)
+            .optional()?;
         let content = body.flatten().and_then(|body| decode_content(&body));
         facts.contents.extend(content.map(|content| (*index, content)));
     }
@@ -103,7 +108,7 @@ fn row(connection: &mut SqliteConnection, index: i64) -> Result<Option<RowFact>,
     let found: Option<(Vec<u8>, Option<Vec<u8>>)> = journal::table
         .find(index)
         .select((journal::head, journal::body))
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     Ok(found.map(|(bytes, body)| {
         let head = decode_head(&bytes).unwrap_or_default();
@@ -124,7 +129,7 @@ fn user_id(
     if let Some(id) = known.get(&no) {
         return Ok(Some(*id));
     }
-    let id: Option<String> = user::table.find(no).select(user::id).first(connection).optional()?;
+    let id: Option<String> = user::table.find(no).select(user::id).get_result(connection).optional()?;
     let id = id.and_then(|id| id.parse().ok());
     known.extend(id.map(|id| (no, id)));
     Ok(id)

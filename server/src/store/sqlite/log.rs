@@ -108,7 +108,7 @@ fn first_since(connection: &mut SqliteConnection, since: Micros) -> Result<i64, 
     let (mut low, mut high) = (0, newest.map_or(0, |newest| newest + 1));
     while low < high {
         let middle = low + (high - low) / 2;
-        let head: Vec<u8> = journal::table.find(middle).select(journal::head).first(connection)?;
+        let head: Vec<u8> = journal::table.find(middle).select(journal::head).get_result(connection)?;
         let time = decode_head(&head).and_then(|head| head.time).as_ref().map_or(0, from_timestamp);
         if time < since {
             low = middle + 1;

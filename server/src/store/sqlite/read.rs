@@ -156,7 +156,7 @@ pub(super) fn messages_at(connection: &mut SqliteConnection, places: &[Place]) -
             .find((place.room_no, place.seq))
             .filter(room_event::kind.eq(EventKind::MessagePosted as i32))
             .select((room_event::seq, room_event::idx, room_event::current, room_event::state))
-            .first(connection)
+            .get_result(connection)
             .optional()?;
         let expected =
             |(_, _, current, state): &Spot| *current == place.current && currency(*state) != Currency::Deleted;
@@ -172,14 +172,14 @@ fn message(
     in_room: i64,
     (seq, index, current, state): Spot,
 ) -> Result<RoomMessage, StoreError> {
-    let posted: Vec<u8> = journal::table.find(index).select(journal::head).first(connection)?;
+    let posted: Vec<u8> = journal::table.find(index).select(journal::head).get_result(connection)?;
     let current = if currency(state) == Currency::Deleted {
         None
     } else {
         let (head, body): (Vec<u8>, Option<Vec<u8>>) = journal::table
             .find(current)
             .select((journal::head, journal::body))
-            .first(connection)?;
+            .get_result(connection)?;
         Some((head.into(), body.map(Bytes::from)))
     };
     let reactions: Vec<(Vec<u8>, Option<Vec<u8>>)> = reaction::table
@@ -223,7 +223,7 @@ pub(super) fn unread(
         let read_seq: i64 = read_mark::table
             .find((person, in_room))
             .select(read_mark::seq)
-            .first(connection)
+            .get_result(connection)
             .optional()?
             .unwrap_or(0);
         let after = read_seq.max(first_seq - 1);
@@ -270,7 +270,7 @@ pub(super) fn text_changes(
             let no: Option<i64> = room::table
                 .filter(room::id.eq(&head.room_id))
                 .select(room::no)
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             rooms.insert(head.room_id.clone(), no);
         }
@@ -287,7 +287,7 @@ pub(super) fn text_changes(
 }
 
 pub(super) fn password(connection: &mut SqliteConnection, no: i64) -> Result<Option<String>, StoreError> {
-    let password: Option<String> = user::table.find(no).select(user::password).first(connection).optional()?;
+    let password: Option<String> = user::table.find(no).select(user::password).get_result(connection).optional()?;
     // An empty one is void.
     Ok(password.filter(|password| !password.is_empty()))
 }

@@ -10,6 +10,8 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
+use self::tables::{follower, place, words};
+
 use super::pool::SqliteReader;
 use crate::store::{StoreError, TextChange};
 
@@ -29,6 +31,33 @@ const SCHEMA: &str = "
     );
     CREATE TABLE IF NOT EXISTS follower (one INTEGER PRIMARY KEY CHECK (one = 1), journal_id TEXT NOT NULL, next BIGINT NOT NULL);
 ";
+
+/// The tables, as Diesel sees them: statements on them are prepared once.
+mod tables {
+    diesel::table! {
+        words (rowid) {
+            rowid -> BigInt,
+            text -> Text,
+        }
+    }
+
+    diesel::table! {
+        place (no) {
+            no -> BigInt,
+            room -> BigInt,
+            seq -> BigInt,
+            current -> BigInt,
+        }
+    }
+
+    diesel::table! {
+        follower (one) {
+            one -> Integer,
+            journal_id -> Text,
+            next -> BigInt,
+        }
+    }
+}
 
 /// A message that was found.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -121,8 +150,8 @@ impl TextIndex {
             for change in changes {
                 apply(connection, change)?;
             }
-            diesel::sql_query("UPDATE follower SET next = ?")
-                .bind::<BigInt, _>(next)
+            diesel::update(follower::table)
+                .set(follower::next.eq(next))
                 .execute(connection)?;
             Ok(())
         })
@@ -130,29 +159,27 @@ impl TextIndex {
 }
 
 fn apply(connection: &mut SqliteConnection, change: &TextChange) -> Result<(), StoreError> {
-    let known: Option<Hit> = diesel::sql_query("SELECT no, room, seq, current FROM place WHERE room = ? AND seq = ?")
-        .bind::<BigInt, _>(change.room)
-        .bind::<BigInt, _>(change.seq)
+    let known: Option<i64> = place::table
+        .filter(place::room.eq(change.room).and(place::seq.eq(change.seq)))
+        .select(place::no)
         .get_result(connection)
         .optional()?;
-    let no = known.as_ref().map_or(change.index, |hit| hit.no);
+    let no = known.unwrap_or(change.index);
     if known.is_some() {
-        for table in ["words WHERE rowid = ?", "place WHERE no = ?"] {
-            diesel::sql_query(format!("DELETE FROM {table}"))
-                .bind::<BigInt, _>(no)
-                .execute(connection)?;
-        }
+        diesel::delete(words::table.find(no)).execute(connection)?;
+        diesel::delete(place::table.find(no)).execute(connection)?;
     }
     let Some(text) = &change.text else { return Ok(()) };
-    diesel::sql_query("INSERT INTO words (rowid, text) VALUES (?, ?)")
-        .bind::<BigInt, _>(no)
-        .bind::<Text, _>(text)
+    diesel::insert_into(words::table)
+        .values((words::rowid.eq(no), words::text.eq(text)))
         .execute(connection)?;
-    diesel::sql_query("INSERT INTO place (no, room, seq, current) VALUES (?, ?, ?, ?)")
-        .bind::<BigInt, _>(no)
-        .bind::<BigInt, _>(change.room)
-        .bind::<BigInt, _>(change.seq)
-        .bind::<BigInt, _>(change.index)
+    diesel::insert_into(place::table)
+        .values((
+            place::no.eq(no),
+            place::room.eq(change.room),
+            place::seq.eq(change.seq),
+            place::current.eq(change.index),
+        ))
         .execute(connection)?;
     Ok(())
 }
