@@ -9,6 +9,7 @@ mod convert;
 mod files;
 mod frames;
 pub mod health;
+mod live_body;
 pub mod messages;
 mod paging;
 mod refuse;
@@ -17,6 +18,8 @@ pub mod server_info;
 pub mod status;
 pub mod users;
 
+pub use frames::of_elements as frame_events;
+pub use live_body::LiveBodies;
 pub use refuse::RefuseLayer;
 
 use std::collections::HashMap;

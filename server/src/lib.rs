@@ -19,5 +19,6 @@ pub mod staging;
 pub mod stopping;
 pub mod store;
 pub mod telemetry;
+mod wake;
 
 pub use lifecycle::{Server, StartError};

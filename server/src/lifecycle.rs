@@ -29,7 +29,7 @@ use crate::domain::rate::Rate;
 use crate::domain::state::State;
 use crate::edge::{AdminSocket, AdminSocketError, Certificates, Edge, EdgeError};
 use crate::grpc::health::Health;
-use crate::grpc::{App, server_info::VERSION};
+use crate::grpc::{App, frame_events, server_info::VERSION};
 use crate::journal::tree::{Edge as TreeEdge, leaf_hash};
 use crate::journal::verify::check_row;
 use crate::journal::writer::{Journal, Writer, WriterError};
@@ -213,7 +213,7 @@ impl Server {
         }
         check_newest(&mut appender, &state, &head.edge)?;
 
-        let feed = Feed::new(View::new(state.clone()), feed_limits(&config.limits));
+        let feed = Feed::new(View::new(state.clone()), feed_limits(&config.limits), frame_events);
         let stopping = Arc::new(Stopping::default());
         let (sizes, followed) = watch::channel(state.size);
         let publisher = Publisher {

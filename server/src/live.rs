@@ -5,12 +5,13 @@
 
 pub mod feed;
 pub mod mailbox;
+mod runs;
 pub mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use greffe_api::v1::SessionEndReason;
 
 use crate::domain::ids::{RoomId, UserId};
@@ -49,13 +50,41 @@ pub enum Gone {
     Removed(String),
 }
 
+/// Events of one room that were committed together, encoded once for everyone who is live in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Framed {
+    /// The message that holds them, as it is sent.
+    pub message: Bytes,
+    /// Where in it the first element of the list of events is; the list goes on to the end.
+    pub elements_at: usize,
+}
+
+impl Framed {
+    /// The elements of the list of events, one after the other.
+    pub fn elements(&self) -> &[u8] {
+        self.message.get(self.elements_at..).unwrap_or_default()
+    }
+}
+
+/// Makes the message that holds the elements of a list of events.
+pub type Frame = fn(&[u8]) -> Framed;
+
+/// Answers and events that wait for a stream.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Messages with answers to sends, one after the other, as they are sent.
+    pub answers: BytesMut,
+    /// The first events. Mostly there are no others, and nothing is allocated for a receiver who keeps up.
+    pub first: Option<Framed>,
+    /// The events after them.
+    pub more: Vec<Framed>,
+}
+
 /// What a stream delivers next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// An encoded answer to a send.
-    Answer(Bytes),
-    /// Encoded events, one element of a list after the other.
-    Events(Bytes),
+    /// Answers and events.
+    Waiting(Waiting),
     /// The replay is complete.
     CaughtUp,
     /// The state of a room changed for the reader.

@@ -287,8 +287,8 @@ pub fn appended(rows: usize, took: Duration) {
 }
 
 /// Events were put into mailboxes: events times receivers.
-pub fn live_events(pushed: usize) {
-    counter!(LIVE_EVENTS).increment(pushed as u64);
+pub fn live_events(queued: u64) {
+    counter!(LIVE_EVENTS).increment(queued);
 }
 
 /// A mailbox overflowed, and its stream now reads the journal.

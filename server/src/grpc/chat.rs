@@ -1,12 +1,13 @@
 //! The live streams, `Chat` and `Subscribe`: one implementation under both.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
+use std::future::Future as _;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
-use futures_util::stream::{self, BoxStream};
-use greffe_api::encoded::Encoded;
+use bytes::{Bytes, BytesMut};
 use greffe_api::v1::chat_request::Action;
 use greffe_api::v1::frame::Kind;
 use greffe_api::v1::send_result;
@@ -18,9 +19,11 @@ use greffe_api::v1::{
 use prost::Message as _;
 use prost_types::Duration as ProtoDuration;
 use tokio::task::AbortHandle;
+use tokio::time::Sleep;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt as _;
 
+use super::live_body::LiveBody;
 use super::status::in_band;
 use super::{App, action, auth, convert, frames};
 use crate::domain::caller::Caller;
@@ -33,7 +36,7 @@ use crate::domain::state::State;
 use crate::domain::text::ClientName;
 use crate::journal::writer::Reply;
 use crate::live::feed::Start;
-use crate::live::mailbox::{Mailbox, Owner};
+use crate::live::mailbox::{Lag, Mailbox, Next, Owner};
 use crate::live::stream::LiveStream;
 use crate::live::{Delivery, Ending, Gone};
 
@@ -48,24 +51,18 @@ const COME_BACK: ProtoDuration = ProtoDuration { seconds: 1, nanos: 0 };
 /// How long a client has for its `Hello`.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What tonic sends: frames, and the status at the end.
-pub(super) type Frames = BoxStream<'static, Result<Encoded, Status>>;
-
 /// Opens `Subscribe`.
-pub(super) fn subscribe(app: Arc<App>, request: Request<SubscribeRequest>) -> Result<Frames, Status> {
+pub(super) fn subscribe(app: Arc<App>, request: Request<SubscribeRequest>) -> Result<LiveBody, Status> {
     let owner = owner(&app, &request)?;
     let hello = request.into_inner().hello.ok_or(Error::HelloExpected);
-    Ok(match hello.and_then(|hello| Live::open(app, owner, &hello)) {
-        Ok(live) => live.into_frames(),
-        Err(error) => refused(error.into()),
-    })
+    Ok(LiveBody::new(async move { Ok(Live::open(app, owner, &hello?).await?) }))
 }
 
 /// Opens `Chat`. The answer's headers go out at once; the first frame waits for `Hello`.
-pub(super) fn chat(app: Arc<App>, request: Request<Streaming<ChatRequest>>) -> Result<Frames, Status> {
+pub(super) fn chat(app: Arc<App>, request: Request<Streaming<ChatRequest>>) -> Result<LiveBody, Status> {
     let owner = owner(&app, &request)?;
     let mut actions = request.into_inner();
-    let opening = async move {
+    Ok(LiveBody::new(async move {
         let first = tokio::time::timeout(HELLO_PATIENCE, actions.message())
             .await
             .map_err(|_| Error::HelloExpected)?;
@@ -73,7 +70,7 @@ pub(super) fn chat(app: Arc<App>, request: Request<Streaming<ChatRequest>>) -> R
         let Some(Action::Hello(hello)) = request.action else {
             return Err(Error::HelloExpected.into());
         };
-        let mut live = Live::open(Arc::clone(&app), owner, &hello)?;
+        let mut live = Live::open(Arc::clone(&app), owner, &hello).await?;
         let inbound = Inbound {
             app,
             caller: owner.0,
@@ -81,18 +78,12 @@ pub(super) fn chat(app: Arc<App>, request: Request<Streaming<ChatRequest>>) -> R
         };
         let faults = Arc::clone(&live.fault);
         live.inbound = Some(tokio::spawn(async move { inbound.run(actions, &faults).await }).abort_handle());
-        Ok::<_, Status>(live)
-    };
-    Ok(stream::once(opening)
-        .flat_map(|opened| match opened {
-            Ok(live) => live.into_frames(),
-            Err(status) => refused(status),
-        })
-        .boxed())
+        Ok(live)
+    }))
 }
 
-/// The frames of a stream that is refused before it began.
-fn refused(status: Status) -> Frames {
+/// The last frame of a stream that is refused before it began.
+pub(super) fn refusal(status: &Status) -> Bytes {
     let reason = match status.code() {
         Code::InvalidArgument | Code::FailedPrecondition => EndReason::ProtocolError,
         Code::Unavailable if status.get_details_retry_info().is_some() => EndReason::Draining,
@@ -100,13 +91,11 @@ fn refused(status: Status) -> Frames {
         _ => EndReason::Refused,
     };
     let retry = status.get_details_retry_info().and_then(|retry| retry.retry_delay);
-    let ended = Ended {
+    frames::message(Kind::Ended(Ended {
         reason: reason.into(),
         message: status.message().into(),
         reconnect_after: retry.and_then(|wait| wait.try_into().ok()),
-    };
-    let frames = [Ok(frames::frame(Kind::Ended(ended))), Err(status)];
-    stream::iter(frames).boxed()
+    }))
 }
 
 /// Who opens a stream, and on which connection.
@@ -133,23 +122,42 @@ fn undecodable(app: &App, status: Status) -> Status {
 type Fault = std::sync::Mutex<Option<Status>>;
 
 /// An open stream.
-struct Live {
+pub(super) struct Live {
     app: Arc<App>,
     caller: Caller,
     stream: LiveStream,
-    /// Frames that go before anything else: those that begin the stream, and the last one.
-    waiting: VecDeque<Encoded>,
-    /// My rooms, until `Started` is sent.
-    rooms: Option<Vec<RoomId>>,
-    resets: Vec<Reset>,
-    gone: Vec<RoomGone>,
+    /// Messages that go before anything else.
+    out: BytesMut,
     inbound: Option<AbortHandle>,
     fault: Arc<Fault>,
     /// The status that follows the last frame.
     status: Option<Status>,
-    over: bool,
     /// When the session's use was last noted.
     noted: Instant,
+    /// When something was last sent.
+    sent: Instant,
+    /// How long nothing may be sent.
+    silence: Duration,
+    /// Wakes the stream when nothing was sent for long.
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// What a stream does next.
+pub(super) enum Step {
+    /// Sends messages.
+    Send(Bytes),
+    /// Reads something first: [`Live::read`].
+    Read(Reading),
+    /// Ends with a status.
+    End(Status),
+}
+
+/// What a stream reads before it goes on.
+pub(super) enum Reading {
+    /// A page of a room in which it lags.
+    Page(Lag),
+    /// A room's state.
+    State(RoomId),
 }
 
 /// What `Hello` leads to.
@@ -259,7 +267,8 @@ fn check_hello(hello: &Hello) -> Result<(), Error> {
 }
 
 impl Live {
-    fn open(app: Arc<App>, (caller, connection): (Caller, u64), hello: &Hello) -> Result<Self, Error> {
+    /// Opens a stream, and makes its first frames.
+    async fn open(app: Arc<App>, (caller, connection): (Caller, u64), hello: &Hello) -> Result<Box<Self>, Error> {
         check_hello(hello)?;
         let owner = Owner {
             user: caller.user,
@@ -267,83 +276,102 @@ impl Live {
             connection,
             address: caller.address,
         };
-        let (stream, Plan { rooms, resets, gone }) = LiveStream::open(&app.feed, &app.reader, owner, |state| {
+        let (stream, plan) = LiveStream::open(&app.feed, &app.reader, owner, |state| {
             plan(state, caller.user, hello, &app.identity.epoch)
         })?;
-        let live = Self {
+        let silence = Duration::from_secs(app.config.limits.heartbeat_seconds).min(auth::note_after(&app));
+        let now = Instant::now();
+        let mut live = Box::new(Self {
             app,
             caller,
             stream,
-            waiting: VecDeque::new(),
-            rooms: Some(rooms),
-            resets,
-            gone,
+            out: BytesMut::new(),
             inbound: None,
             fault: Arc::default(),
             status: None,
-            over: false,
-            noted: Instant::now(),
-        };
+            noted: now,
+            sent: now,
+            silence,
+            alarm: Box::pin(tokio::time::sleep(silence)),
+        });
+        if let Err(error) = live.start(plan).await {
+            tracing::warn!(%error, "A stream could not read the journal");
+            live.end_with(EndReason::ServerError, Error::Unreadable.into());
+        }
         Ok(live)
     }
 
-    fn into_frames(self) -> Frames {
-        stream::unfold(self, |mut live| async move {
-            let frame = live.next().await?;
-            if let Ok(frame) = &frame {
-                live.stream.mailbox().count_sent(frame.0.len());
+    /// The next step, or a wake-up when there is one.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        while self.out.is_empty() {
+            if let Some(status) = self.status.take() {
+                return Poll::Ready(Step::End(status));
             }
-            Some((frame, live))
-        })
-        .boxed()
+            match self.stream.poll(context) {
+                Poll::Ready(Next::Deliver(Delivery::Waiting(waiting))) => {
+                    return Poll::Ready(self.send(frames::of_waiting(waiting)));
+                }
+                Poll::Ready(Next::Deliver(Delivery::State(room))) => {
+                    return Poll::Ready(Step::Read(Reading::State(room)));
+                }
+                Poll::Ready(Next::Read(lag)) => return Poll::Ready(Step::Read(Reading::Page(lag))),
+                Poll::Ready(Next::Deliver(delivery)) => self.deliver(delivery),
+                Poll::Pending => {
+                    std::task::ready!(self.alarm.as_mut().poll(context));
+                    let quiet = self.sent.elapsed();
+                    let left = self.silence.saturating_sub(quiet);
+                    let next = if left.is_zero() { self.silence } else { left };
+                    self.alarm.as_mut().reset(tokio::time::Instant::now() + next);
+                    if left.is_zero() {
+                        let time = Some(timestamp(clock::now()));
+                        frames::put(&mut self.out, Kind::Heartbeat(Heartbeat { time }));
+                    }
+                }
+            }
+        }
+        let out = std::mem::take(&mut self.out).freeze();
+        Poll::Ready(self.send(out))
     }
 
-    /// The next frame; after the last one the status; then nothing.
-    async fn next(&mut self) -> Option<Result<Encoded, Status>> {
-        if self.over {
-            return None;
-        }
-        if let Some(rooms) = self.rooms.take()
-            && let Err(error) = self.start(&rooms).await
-        {
-            tracing::warn!(%error, "A stream could not read the journal");
-            return Some(Ok(self.end_with(EndReason::ServerError, Error::Unreadable.into())));
-        }
-        if let Some(frame) = self.waiting.pop_front() {
-            return Some(Ok(frame));
-        }
-        if let Some(status) = self.status.take() {
-            self.over = true;
-            return Some(Err(status));
-        }
+    fn send(&mut self, messages: Bytes) -> Step {
+        self.sent = Instant::now();
         self.note_use();
-        loop {
-            let heartbeat =
-                Duration::from_secs(self.app.config.limits.heartbeat_seconds).min(auth::note_after(&self.app));
-            let Ok(delivery) = tokio::time::timeout(heartbeat, self.stream.next()).await else {
-                return Some(Ok(frames::frame(Kind::Heartbeat(Heartbeat {
-                    time: Some(timestamp(clock::now())),
-                }))));
-            };
-            if let Some(frame) = self.deliver(delivery).await {
-                return Some(Ok(frame));
+        self.stream.mailbox().count_sent(messages.len());
+        Step::Send(messages)
+    }
+
+    /// Reads what comes next, and makes its frame. If there is nothing to tell any more, there is none.
+    pub(super) async fn read(&mut self, reading: Reading) {
+        match reading {
+            Reading::Page(lag) => {
+                if let Some(events) = self.stream.read(lag).await {
+                    self.out.extend_from_slice(&frames::of_elements(&events).message);
+                }
             }
+            Reading::State(room) => match self.app.room_states(self.caller.user, &[room]).await {
+                Ok(states) => states
+                    .into_iter()
+                    .for_each(|state| frames::put(&mut self.out, Kind::RoomState(state))),
+                Err(error) => {
+                    tracing::warn!(%error, "A stream could not read the journal");
+                    self.end_with(EndReason::ServerError, Error::Unreadable.into());
+                }
+            },
         }
     }
 
     /// An open stream is use of its session, whether it is quiet or not.
     fn note_use(&mut self) {
-        let after = auth::note_after(&self.app);
-        if self.noted.elapsed() >= after {
-            self.noted = Instant::now();
+        if self.sent.duration_since(self.noted) >= auth::note_after(&self.app) {
+            self.noted = self.sent;
             let Caller { session, address, .. } = self.caller;
             self.app.journal.note(Command::Use { session, from: address });
         }
     }
 
     /// Makes the frames before the first event: who I am, my rooms, what cannot be served, who is there.
-    async fn start(&mut self, rooms: &[RoomId]) -> Result<(), Error> {
-        let states = self.app.room_states(self.caller.user, rooms).await?;
+    async fn start(&mut self, Plan { rooms, resets, gone }: Plan) -> Result<(), Error> {
+        let states = self.app.room_states(self.caller.user, &rooms).await?;
         let now = clock::now();
         let mut alerts: Vec<Alert> = self.app.view().read(|state| state.standing().alerts(now).map(alert).collect());
         let mut parts: Vec<Vec<RoomState>> = vec![Vec::new()];
@@ -367,17 +395,18 @@ impl Live {
                 alerts: std::mem::take(&mut alerts),
                 more: number + 1 < count,
             };
-            self.waiting.push_back(frames::frame(Kind::Started(started)));
+            frames::put(&mut self.out, Kind::Started(started));
         }
-        self.waiting
-            .extend(self.resets.drain(..).map(|reset| frames::frame(Kind::Reset(reset))));
-        self.waiting
-            .extend(self.gone.drain(..).map(|gone| frames::frame(Kind::RoomGone(gone))));
+        let resets = resets.into_iter().map(Kind::Reset);
+        let gone = gone.into_iter().map(Kind::RoomGone);
         let present = self.present();
-        for users in present.chunks(PRESENCE_AT_ONCE) {
-            self.waiting
-                .push_back(frames::frame(Kind::Presence(Presence { users: users.to_vec() })));
-        }
+        let present = present
+            .chunks(PRESENCE_AT_ONCE)
+            .map(|users| Kind::Presence(Presence { users: users.to_vec() }));
+        resets
+            .chain(gone)
+            .chain(present)
+            .for_each(|kind| frames::put(&mut self.out, kind));
         Ok(())
     }
 
@@ -414,19 +443,12 @@ impl Live {
             .collect()
     }
 
-    /// The frame of a delivery; none if there is nothing to tell any more.
-    async fn deliver(&mut self, delivery: Delivery) -> Option<Encoded> {
+    /// Makes the frame of a delivery that is told as it is.
+    fn deliver(&mut self, delivery: Delivery) {
         let kind = match delivery {
-            Delivery::Answer(bytes) => return Some(Encoded(bytes)),
-            Delivery::Events(elements) => return Some(frames::events(&elements)),
+            // Are told by their callers.
+            Delivery::Waiting(_) | Delivery::State(_) => return,
             Delivery::CaughtUp => Kind::CaughtUp(CaughtUp {}),
-            Delivery::State(room) => match self.app.room_states(self.caller.user, &[room]).await {
-                Ok(mut states) => Kind::RoomState(states.pop()?),
-                Err(error) => {
-                    tracing::warn!(%error, "A stream could not read the journal");
-                    return Some(self.end_with(EndReason::ServerError, Error::Unreadable.into()));
-                }
-            },
             Delivery::Gone(room, why) => {
                 let (reason, message) = match why {
                     Gone::Left => (RoomGoneReason::Left, String::new()),
@@ -455,12 +477,12 @@ impl Live {
                 Kind::Presence(Presence { users: users.collect() })
             }
             Delivery::Alert(it) => Kind::Alert(alert(&it)),
-            Delivery::Ended(why) => return Some(self.ended(why)),
+            Delivery::Ended(why) => return self.ended(why),
         };
-        Some(frames::frame(kind))
+        frames::put(&mut self.out, kind);
     }
 
-    fn ended(&mut self, why: Ending) -> Encoded {
+    fn ended(&mut self, why: Ending) {
         // What the client itself did wrong is told as that.
         let fault = self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(status) = fault {
@@ -484,7 +506,7 @@ impl Live {
             }
             Ending::ServerError => (EndReason::ServerError, Error::Unreadable.into()),
         };
-        self.end_with(reason, status)
+        self.end_with(reason, status);
     }
 
     /// How a stream ends whose session did.
@@ -518,32 +540,33 @@ impl Live {
     }
 
     /// Tells that clients are to go, and when to come back; the last frame follows.
-    fn drain(&mut self, reason: EndReason, words: &str, after: ProtoDuration, status: Status) -> Encoded {
+    fn drain(&mut self, reason: EndReason, words: &str, after: ProtoDuration, status: Status) {
         let ended = Ended {
             reason: reason.into(),
             message: words_or(words, &status),
             reconnect_after: Some(after),
         };
         self.status = Some(status);
-        self.waiting.push_back(frames::frame(Kind::Ended(ended)));
-        frames::frame(Kind::Draining(Draining {
+        let draining = Draining {
             reconnect_after: Some(after),
             message: words.into(),
-        }))
+        };
+        frames::put(&mut self.out, Kind::Draining(draining));
+        frames::put(&mut self.out, Kind::Ended(ended));
     }
 
-    fn end_with(&mut self, reason: EndReason, status: Status) -> Encoded {
-        self.end_with_words(reason, "", status)
+    fn end_with(&mut self, reason: EndReason, status: Status) {
+        self.end_with_words(reason, "", status);
     }
 
-    fn end_with_words(&mut self, reason: EndReason, words: &str, status: Status) -> Encoded {
+    fn end_with_words(&mut self, reason: EndReason, words: &str, status: Status) {
         let ended = Ended {
             reason: reason.into(),
             message: words_or(words, &status),
             reconnect_after: None,
         };
         self.status = Some(status);
-        frames::frame(Kind::Ended(ended))
+        frames::put(&mut self.out, Kind::Ended(ended));
     }
 }
 
@@ -644,7 +667,7 @@ impl Inbound {
                 Ok(receipt) => send_result::Outcome::Receipt(convert::receipt(&app, &receipt)),
                 Err(error) => send_result::Outcome::Error(in_band(&error)),
             };
-            mailbox.finish_send(result(named, outcome))
+            mailbox.finish_send(&result(named, outcome))
         });
         let command = Command::Change {
             caller: self.caller,
@@ -653,7 +676,7 @@ impl Inbound {
         };
         if let Err(error) = self.app.journal.enqueue(command, reply) {
             let answer = result(id, send_result::Outcome::Error(in_band(&error)));
-            if let Some(waker) = self.mailbox.finish_send(answer) {
+            if let Some(waker) = self.mailbox.finish_send(&answer) {
                 waker.wake();
             }
         }
@@ -683,7 +706,7 @@ impl Inbound {
                 mailbox.forget_send();
                 None
             }
-            Err(error) => mailbox.finish_send(result(String::new(), send_result::Outcome::Error(in_band(&error)))),
+            Err(error) => mailbox.finish_send(&result(String::new(), send_result::Outcome::Error(in_band(&error)))),
         });
         let command = Command::MarkRead {
             caller: self.caller,
@@ -699,17 +722,16 @@ impl Inbound {
     fn refuse(&self, id: String, error: &Error) {
         // A request id is the client's; a wrong one may be anything, and is not sent back in full.
         let id = if id.len() <= 64 { id } else { String::new() };
-        if let Some(waker) = self.mailbox.answer(result(id, send_result::Outcome::Error(in_band(error)))) {
+        if let Some(waker) = self.mailbox.answer(&result(id, send_result::Outcome::Error(in_band(error)))) {
             waker.wake();
         }
     }
 }
 
-/// An encoded answer.
-fn result(request_id: String, outcome: send_result::Outcome) -> bytes::Bytes {
-    frames::frame(Kind::SendResult(SendResult {
+/// The message of an answer.
+fn result(request_id: String, outcome: send_result::Outcome) -> Bytes {
+    frames::message(Kind::SendResult(SendResult {
         request_id,
         outcome: Some(outcome),
     }))
-    .0
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use futures_util::stream::BoxStream;
 use greffe_api::encoded::Encoded;
 use greffe_api::server::v1::chat_service_server::ChatService;
 use greffe_api::v1::{
@@ -19,6 +18,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::auth::caller;
+use super::live_body::Nothing;
 use super::paging::Tokens;
 use super::{App, Services, action, chat, convert};
 use crate::domain::caller::Caller;
@@ -275,15 +275,15 @@ impl App {
 
 #[tonic::async_trait]
 impl ChatService for Services {
-    type ChatStream = BoxStream<'static, Result<Encoded, Status>>;
-    type SubscribeStream = BoxStream<'static, Result<Encoded, Status>>;
+    type ChatStream = Nothing;
+    type SubscribeStream = Nothing;
 
     async fn chat(&self, request: Request<Streaming<ChatRequest>>) -> Result<Response<Self::ChatStream>, Status> {
-        Ok(Response::new(chat::chat(Arc::clone(&self.0), request)?))
+        Ok(chat::chat(Arc::clone(&self.0), request)?.into_response())
     }
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
-        Ok(Response::new(chat::subscribe(Arc::clone(&self.0), request)?))
+        Ok(chat::subscribe(Arc::clone(&self.0), request)?.into_response())
     }
 
     async fn send_message(

@@ -25,6 +25,7 @@ use crate::domain::state::{State, Touched};
 use crate::journal::tree::{Edge, leaf_hash};
 use crate::store::{Appender, FileWrite, Head, Identity, LogPlace, NewRequest, RoomWrite, Row, StoreError, Writes};
 use crate::telemetry;
+use crate::wake::wake_all;
 
 /// Commands that are committed at once, at most.
 const BATCH: usize = 1024;
@@ -648,9 +649,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         let wakers: Vec<_> = replies
             .filter_map(|(pending, outcome)| pending.reply.and_then(|reply| reply(outcome)))
             .collect();
-        for waker in wakers {
-            waker.wake();
-        }
+        wake_all(wakers);
     }
 }
 

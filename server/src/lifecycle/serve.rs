@@ -27,7 +27,7 @@ use tonic_reflection::server::Builder as Reflection;
 
 use crate::edge::{AdminSocket, Edge};
 use crate::grpc::admin::AdminServices;
-use crate::grpc::{App, RefuseLayer, Services};
+use crate::grpc::{App, LiveBodies, RefuseLayer, Services};
 
 /// The package that members are not told of.
 const ADMIN: &str = "greffe.admin.";
@@ -79,7 +79,9 @@ fn member_routes(app: &Arc<App>) -> Routes {
         .add_service(AuthServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(UserServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(RoomServiceServer::new(services.clone()).max_decoding_message_size(size))
-        .add_service(ChatServiceServer::new(services.clone()).max_decoding_message_size(size))
+        .add_service(LiveBodies(
+            ChatServiceServer::new(services.clone()).max_decoding_message_size(size),
+        ))
         .add_service(
             FileServiceServer::new(services).max_decoding_message_size(size + app.config.limits.file_chunk_bytes),
         );

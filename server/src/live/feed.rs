@@ -11,7 +11,8 @@ use greffe_api::v1::event_body::Content;
 use ipnet::IpNet;
 
 use super::mailbox::{Bounds, Load, Mailbox, Owner, Push};
-use super::{Ending, Gone};
+use super::runs::{Run, Runs};
+use super::{Ending, Frame, Framed, Gone};
 use crate::domain::clock::{Micros, from_timestamp, now};
 use crate::domain::decide::network_is_welcome;
 use crate::domain::entry::{Aside, Subject};
@@ -22,6 +23,7 @@ use crate::domain::standing::Alert;
 use crate::domain::state::State;
 use crate::journal::{Committed, Publish, UploadChange, View};
 use crate::telemetry;
+use crate::wake::wake_all;
 
 /// A stream that is told of a room's events.
 #[derive(Debug)]
@@ -49,6 +51,28 @@ struct Turns {
     wakers: Vec<Waker>,
     /// Whose last stream was cut.
     went: Vec<UserId>,
+}
+
+/// What became of the events of a batch.
+#[derive(Default)]
+struct Counts {
+    /// Events that wait for streams, counted for each.
+    queued: u64,
+    /// Streams that fell behind.
+    overflowed: u64,
+}
+
+/// Whether everyone who is told of the room gets the same bytes, and goes on being told.
+fn is_told_to_all(content: &Content) -> bool {
+    matches!(
+        content,
+        Content::MessagePosted(_)
+            | Content::MessageDeleted(_)
+            | Content::ReactionAdded(_)
+            | Content::ReactionRemoved(_)
+            | Content::FileShared(_)
+            | Content::FileRemoved(_)
+    )
 }
 
 /// Nobody new is taken for a while.
@@ -87,6 +111,7 @@ pub struct FeedLimits {
 pub struct Feed {
     view: View,
     limits: FeedLimits,
+    frame: Frame,
     next_id: AtomicU64,
     delivered: AtomicU64,
     open: Mutex<Open>,
@@ -104,11 +129,12 @@ pub struct Start {
 }
 
 impl Feed {
-    /// No streams yet.
-    pub fn new(view: View, limits: FeedLimits) -> Arc<Self> {
+    /// No streams yet. Their events are framed by `frame`.
+    pub fn new(view: View, limits: FeedLimits, frame: Frame) -> Arc<Self> {
         Arc::new(Self {
             view,
             limits,
+            frame,
             next_id: AtomicU64::new(1),
             delivered: AtomicU64::new(0),
             open: Mutex::default(),
@@ -193,7 +219,7 @@ impl Feed {
             Vec::new()
         };
         drop(open);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         Ok((mailbox, more))
     }
 
@@ -206,7 +232,7 @@ impl Feed {
             .flat_map(|user| self.tell_presence(&open, user, false))
             .collect();
         drop(open);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     /// Tells those who share a small room with `user`.
@@ -314,7 +340,7 @@ impl Feed {
             .filter(|mailbox| mailbox.owner.user != user);
         let wakers: Vec<Waker> = others.filter_map(|mailbox| mailbox.typing(room, user, typing)).collect();
         drop(open);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     /// Whether a room is small enough for presence and typing.
@@ -329,7 +355,7 @@ impl Feed {
         let others = streams.iter().filter(|stream| Some(stream.id) != except);
         let wakers: Vec<Waker> = others.filter_map(|stream| stream.read_mark(room, seq)).collect();
         drop(open);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     /// Ends every stream, and lets no new one open.
@@ -346,11 +372,31 @@ impl Feed {
 fn end_all(streams: &[Arc<Mailbox>], why: &Ending) -> usize {
     let ended = streams.iter().filter(|stream| !stream.has_ended()).count();
     let wakers: Vec<Waker> = streams.iter().filter_map(|stream| stream.end(why.clone())).collect();
-    wakers.into_iter().for_each(Waker::wake);
+    wake_all(wakers);
     ended
 }
 
 impl Open {
+    /// Lets events of a room wait for everyone who is told of it. `shown` says which bytes somebody gets who sees the room from a seq on.
+    fn deliver<'a>(
+        &self,
+        room: RoomId,
+        seqs: (i64, i64),
+        shown: impl Fn(i64) -> &'a Framed,
+        turns: &mut Turns,
+        counts: &mut Counts,
+    ) {
+        for subscriber in self.rooms.get(&room).into_iter().flatten() {
+            let (waker, push) = subscriber.mailbox.events(subscriber.slot, seqs, shown(subscriber.first_seq));
+            turns.wakers.extend(waker);
+            match push {
+                Push::Queued => counts.queued += seqs.1.abs_diff(seqs.0) + 1,
+                Push::Overflowed => counts.overflowed += 1,
+                Push::Skipped => {}
+            }
+        }
+    }
+
     fn unsubscribe(&mut self, room: RoomId, goes: impl Fn(&Mailbox) -> bool) {
         if let Some(subscribers) = self.rooms.get_mut(&room) {
             subscribers.retain(|subscriber| !goes(&subscriber.mailbox));
@@ -542,37 +588,45 @@ impl Publish for Arc<Feed> {
             }
         });
         let mut turns = Turns::default();
-        let (mut pushed, mut overflowed) = (0, 0);
+        let mut counts = Counts::default();
+        let mut runs = Runs::default();
+        let hand_over = |open: &Open, run: Run, turns: &mut Turns, counts: &mut Counts| {
+            let framed = (self.frame)(&run.elements);
+            open.deliver(run.room, run.seqs, |_| &framed, turns, counts);
+        };
         for event in batch {
-            open.follow(&self.view, event, &owners, &mut turns);
-            let Some(room) = event.entry.draft.room else { continue };
-            let target = event.entry.draft.target_seq;
-            for Subscriber {
-                mailbox,
-                slot,
-                first_seq,
-            } in open.rooms.get(&room).into_iter().flatten()
-            {
-                // A text is not shown to who may not see the message that it belongs to.
-                let element = event.bare.as_ref().filter(|_| target < *first_seq).unwrap_or(&event.element);
-                let (waker, push) = mailbox.event(*slot, event.entry.seq, element);
-                turns.wakers.extend(waker);
-                match push {
-                    Push::Queued => pushed += 1,
-                    Push::Overflowed => overflowed += 1,
-                    Push::Skipped => {}
+            let (entry, draft) = (&event.entry, &event.entry.draft);
+            if let Some(room) = draft.room.filter(|_| is_told_to_all(&draft.content)) {
+                let full = runs.add(room, entry.seq, &event.element);
+                if let Some(run) = full {
+                    hand_over(&open, run, &mut turns, &mut counts);
                 }
+                continue;
             }
+            // What changes who is told comes between what was before it and what is after it.
+            for run in runs.take() {
+                hand_over(&open, run, &mut turns, &mut counts);
+            }
+            open.follow(&self.view, event, &owners, &mut turns);
+            let Some(room) = draft.room else { continue };
+            let whole = (self.frame)(&event.element);
+            let bare = event.bare.as_ref().map(|bare| (self.frame)(bare));
+            // A text is not shown to who may not see the message that it belongs to.
+            let shown = |first_seq| bare.as_ref().filter(|_| draft.target_seq < first_seq).unwrap_or(&whole);
+            open.deliver(room, (entry.seq, entry.seq), shown, &mut turns, &mut counts);
+        }
+        for run in runs.take() {
+            hand_over(&open, run, &mut turns, &mut counts);
         }
         for user in std::mem::take(&mut turns.went) {
             turns.wakers.extend(self.tell_presence(&open, user, false));
         }
         drop(open);
         // Woken after the whole batch: each stream wakes once, and finds everything.
-        turns.wakers.into_iter().for_each(Waker::wake);
-        self.delivered.fetch_add(pushed as u64, Ordering::Relaxed);
-        telemetry::live_events(pushed);
-        for _ in 0..overflowed {
+        wake_all(turns.wakers);
+        self.delivered.fetch_add(counts.queued, Ordering::Relaxed);
+        telemetry::live_events(counts.queued);
+        for _ in 0..counts.overflowed {
             telemetry::live_catch_up();
         }
     }

@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
-
-use super::{Delivery, Ending, Gone};
+use super::{Delivery, Ending, Framed, Gone, Waiting};
 use crate::domain::clock::{Micros, now};
 use crate::domain::ids::{RoomId, SessionId, UserId};
 use crate::domain::standing::{ALERTS, Alert};
@@ -77,7 +75,7 @@ pub struct Lag {
 
 /// What a stream does next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub enum Next {
     /// Hand this over.
     Deliver(Delivery),
     /// Read this from the journal.
@@ -95,12 +93,12 @@ struct Turn {
 struct Inner {
     slots: Vec<Slot>,
     slot_of: HashMap<RoomId, usize>,
-    /// Events that wait, encoded, of all rooms.
-    events: BytesMut,
-    /// Slots with events in `events`.
+    /// Answers, and events of all rooms.
+    waiting: Waiting,
+    /// Bytes of the events that wait. They are shared with the others in a room, but count for each.
+    event_bytes: usize,
+    /// Slots with events that wait.
     filled: Vec<usize>,
-    answers: VecDeque<Bytes>,
-    answer_bytes: usize,
     turns: HashMap<RoomId, Turn>,
     turn_order: VecDeque<RoomId>,
     read_marks: BTreeMap<RoomId, i64>,
@@ -109,6 +107,8 @@ struct Inner {
     alerts: VecDeque<Arc<Alert>>,
     /// The slot that was last read from the journal.
     last_read: usize,
+    /// Whether a slot may be behind.
+    lagging: bool,
     ending: Option<Ending>,
     caught_up_told: bool,
     ended_told: bool,
@@ -159,7 +159,7 @@ impl Mailbox {
         let inner = self.lock();
         Load {
             sent: self.sent.load(Ordering::Relaxed),
-            queued: inner.events.len() + inner.answer_bytes,
+            queued: inner.event_bytes + inner.waiting.answers.len(),
             catching_up: inner.slots.iter().any(|slot| slot.behind.is_some() && !slot.gone),
         }
     }
@@ -175,7 +175,7 @@ impl Mailbox {
     }
 
     /// Counts an answer to a send, and lets it wait.
-    pub fn finish_send(&self, answer: Bytes) -> Option<Waker> {
+    pub fn finish_send(&self, answer: &[u8]) -> Option<Waker> {
         self.unanswered.fetch_sub(1, Ordering::AcqRel);
         self.answer(answer)
     }
@@ -185,26 +185,26 @@ impl Mailbox {
         self.unanswered.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Lets an answer wait. If too many wait already, the stream ends.
-    pub fn answer(&self, answer: Bytes) -> Option<Waker> {
+    /// Lets the message of an answer wait. If too many wait already, the stream ends.
+    pub fn answer(&self, answer: &[u8]) -> Option<Waker> {
         let mut inner = self.lock();
         if inner.ending.is_some() {
             return None;
         }
-        inner.answer_bytes += answer.len();
-        if inner.answer_bytes > self.bounds.answers {
+        if inner.waiting.answers.len() + answer.len() > self.bounds.answers {
             return inner.end(Ending::SlowReader);
         }
-        inner.answers.push_back(answer);
+        inner.waiting.answers.extend_from_slice(answer);
         inner.waker.take()
     }
 
     /// Begins to deliver a room after the event `after`. If `published` is greater, the journal is read up to there first.
     ///
-    /// Returns where the room is kept, for [`Mailbox::event`].
+    /// Returns where the room is kept, for [`Mailbox::events`].
     pub(super) fn enter(&self, room: RoomId, after: i64, published: i64) -> usize {
         let mut inner = self.lock();
         let behind = (published > after).then_some(published);
+        inner.lagging |= behind.is_some();
         if let Some(number) = inner.slot_of.get(&room).copied() {
             let slot = &mut inner.slots[number];
             // Seqs only grow: what was delivered of an earlier stay, or read from the journal a moment ago, is not delivered again.
@@ -265,37 +265,41 @@ impl Mailbox {
         inner.waker.take()
     }
 
-    /// Lets an event wait, if the stream is not behind in its room.
-    pub(super) fn event(&self, slot: usize, seq: i64, element: &Bytes) -> (Option<Waker>, Push) {
+    /// Lets the events `first` to `last` of a room wait, if the stream is not behind in it.
+    pub(super) fn events(&self, slot: usize, (first, last): (i64, i64), events: &Framed) -> (Option<Waker>, Push) {
         let mut inner = self.lock();
         if inner.ending.is_some() {
             return (None, Push::Skipped);
         }
         let limit = self.bounds.events;
-        let waiting = inner.events.len();
+        let (waiting, more) = (inner.event_bytes, events.message.len());
         let Some(place) = inner.slots.get_mut(slot).filter(|place| !place.gone) else {
             return (None, Push::Skipped);
         };
         if let Some(newest) = &mut place.behind {
-            *newest = seq.max(*newest);
+            *newest = last.max(*newest);
             return (inner.waker.take(), Push::Skipped);
         }
-        if seq <= place.queued {
+        if last <= place.queued {
             return (None, Push::Skipped);
         }
-        if seq != place.queued + 1 || (waiting + element.len() > limit && waiting > 0) {
+        // A part of them may have been read from the journal a moment ago; then the rest is read there, too.
+        if first != place.queued + 1 || (waiting + more > limit && waiting > 0) {
             inner.forget_events();
-            let place = &mut inner.slots[slot];
-            place.behind = Some(seq);
+            inner.fall_behind(slot, last);
             return (inner.waker.take(), Push::Overflowed);
         }
-        if place.queued == place.delivered {
-            place.queued = seq;
+        let is_new = place.queued == place.delivered;
+        place.queued = last;
+        if is_new {
             inner.filled.push(slot);
-        } else {
-            place.queued = seq;
         }
-        inner.events.extend_from_slice(element);
+        inner.event_bytes += more;
+        if inner.waiting.first.is_none() {
+            inner.waiting.first = Some(events.clone());
+        } else {
+            inner.waiting.more.push(events.clone());
+        }
         (inner.waker.take(), Push::Queued)
     }
 
@@ -377,12 +381,15 @@ impl Mailbox {
     }
 
     /// What comes next, or a wake-up when something does.
-    pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Next> {
+    pub fn poll(&self, context: &mut Context<'_>) -> Poll<Next> {
         let mut inner = self.lock();
         if let Some(next) = inner.next() {
             return Poll::Ready(next);
         }
-        inner.waker = Some(context.waker().clone());
+        // Mostly it is the same task that asks again.
+        if !inner.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            inner.waker = Some(context.waker().clone());
+        }
         Poll::Pending
     }
 }
@@ -412,8 +419,8 @@ impl Inner {
             self.ending = Some(why);
             if !is_gentle {
                 self.alerts.clear();
-                self.events = BytesMut::new();
-                self.answers = VecDeque::new();
+                self.waiting = Waiting::default();
+                self.event_bytes = 0;
                 self.turns.clear();
                 self.turn_order.clear();
             }
@@ -426,14 +433,20 @@ impl Inner {
 
     /// Forgets the events that wait: their rooms are behind, from what was delivered.
     fn forget_events(&mut self) {
-        self.events = BytesMut::new();
-        for number in std::mem::take(&mut self.filled) {
+        (self.waiting.first, self.waiting.more) = (None, Vec::new());
+        self.event_bytes = 0;
+        for number in self.filled.drain(..) {
             let slot = &mut self.slots[number];
-            if slot.behind.is_none() {
-                slot.behind = Some(slot.queued);
-            }
+            slot.behind.get_or_insert(slot.queued);
             slot.queued = slot.delivered;
+            self.lagging = true;
         }
+    }
+
+    /// What was published of a room up to `newest` is to be read from the journal.
+    fn fall_behind(&mut self, slot: usize, newest: i64) {
+        self.slots[slot].behind = Some(newest);
+        self.lagging = true;
     }
 
     fn next(&mut self) -> Option<Next> {
@@ -443,40 +456,24 @@ impl Inner {
         if let Some(alert) = self.alerts.pop_front() {
             return Some(Next::Deliver(Delivery::Alert(alert)));
         }
-        if let Some(answer) = self.answers.pop_front() {
-            self.answer_bytes -= answer.len();
-            return Some(Next::Deliver(Delivery::Answer(answer)));
-        }
         if let Some(delivery) = self.next_turn() {
             return Some(Next::Deliver(delivery));
         }
-        if !self.events.is_empty() {
-            for number in std::mem::take(&mut self.filled) {
+        if self.waiting.first.is_some() || !self.waiting.answers.is_empty() {
+            for number in self.filled.drain(..) {
                 let slot = &mut self.slots[number];
                 slot.delivered = slot.queued;
             }
-            // Nothing is kept of the buffer: an idle stream costs no more than its slots.
-            return Some(Next::Deliver(Delivery::Events(
-                std::mem::take(&mut self.events).freeze(),
-            )));
+            self.event_bytes = 0;
+            // Nothing is kept of the buffers: an idle stream costs no more than its slots.
+            return Some(Next::Deliver(Delivery::Waiting(std::mem::take(&mut self.waiting))));
         }
         if let Some(why) = self.ending.clone() {
             self.ended_told = true;
             return Some(Next::Deliver(Delivery::Ended(why)));
         }
-        // Rooms that lag take turns, so that one that is written faster than it is read holds up no other.
-        let count = self.slots.len();
-        let turns = (0..count).map(|turn| (self.last_read + 1 + turn) % count);
-        let lags = |number: &usize| self.slots[*number].behind.is_some() && !self.slots[*number].gone;
-        if let Some(number) = turns.into_iter().find(lags) {
-            self.last_read = number;
-            let slot = &self.slots[number];
-            return Some(Next::Read(Lag {
-                slot: number,
-                room: slot.room,
-                after: slot.delivered,
-                stay: slot.stay,
-            }));
+        if let Some(lag) = self.next_lag() {
+            return Some(Next::Read(lag));
         }
         if !self.caught_up_told {
             self.caught_up_told = true;
@@ -494,6 +491,28 @@ impl Inner {
             )));
         }
         None
+    }
+
+    /// Rooms that lag take turns, so that one that is written faster than it is read holds up no other.
+    fn next_lag(&mut self) -> Option<Lag> {
+        if !self.lagging {
+            return None;
+        }
+        let count = self.slots.len();
+        let turns = (0..count).map(|turn| (self.last_read + 1 + turn) % count);
+        let lags = |number: &usize| self.slots[*number].behind.is_some() && !self.slots[*number].gone;
+        let Some(number) = turns.into_iter().find(lags) else {
+            self.lagging = false;
+            return None;
+        };
+        self.last_read = number;
+        let slot = &self.slots[number];
+        Some(Lag {
+            slot: number,
+            room: slot.room,
+            after: slot.delivered,
+            stay: slot.stay,
+        })
     }
 
     fn next_turn(&mut self) -> Option<Delivery> {
@@ -540,17 +559,23 @@ mod tests {
         mailbox.lock().next()
     }
 
-    fn element(seq: i64) -> Bytes {
-        Bytes::copy_from_slice(&seq.to_be_bytes())
+    /// Events, each of which is a number.
+    fn framed(values: impl IntoIterator<Item = i64>) -> Framed {
+        let message: Vec<u8> = values.into_iter().flat_map(i64::to_be_bytes).collect();
+        Framed {
+            message: message.into(),
+            elements_at: 0,
+        }
     }
 
-    fn seqs(bytes: &Bytes) -> Vec<i64> {
-        bytes
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|chunk| i64::from_be_bytes(*chunk))
-            .collect()
+    fn push(mailbox: &Mailbox, slot: usize, seq: i64) -> Push {
+        mailbox.events(slot, (seq, seq), &framed([seq])).1
+    }
+
+    fn numbers(waiting: &Waiting) -> Vec<i64> {
+        let events = waiting.first.iter().chain(&waiting.more);
+        let numbers = events.flat_map(|events| events.elements().as_chunks::<8>().0);
+        numbers.map(|number| i64::from_be_bytes(*number)).collect()
     }
 
     #[test]
@@ -558,13 +583,17 @@ mod tests {
         let (mailbox, room) = (mailbox(100), RoomId::random());
         let slot = mailbox.enter(room, 4, 4);
         for seq in 5..8 {
-            assert_eq!(mailbox.event(slot, seq, &element(seq)).1, Push::Queued);
+            assert_eq!(push(&mailbox, slot, seq), Push::Queued);
         }
-        assert_eq!(mailbox.event(slot, 7, &element(7)).1, Push::Skipped);
-        let Some(Next::Deliver(Delivery::Events(bytes))) = next(&mailbox) else {
+        assert_eq!(push(&mailbox, slot, 7), Push::Skipped);
+        mailbox.answer(b"an answer");
+        let Some(Next::Deliver(Delivery::Waiting(waiting))) = next(&mailbox) else {
             panic!("events wait")
         };
-        assert_eq!(seqs(&bytes), [5, 6, 7]);
+        assert_eq!(
+            (numbers(&waiting), &waiting.answers[..]),
+            (vec![5, 6, 7], &b"an answer"[..])
+        );
         assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::CaughtUp)));
         assert_eq!(next(&mailbox), None);
     }
@@ -573,14 +602,14 @@ mod tests {
     fn who_leaves_gets_nothing_that_waits_of_that_room() {
         let (mailbox, left, kept) = (mailbox(100), RoomId::random(), RoomId::random());
         let (a, b) = (mailbox.enter(left, 0, 0), mailbox.enter(kept, 0, 0));
-        let _ = (mailbox.event(a, 1, &element(1)), mailbox.event(b, 1, &element(1)));
+        let _ = (push(&mailbox, a, 1), push(&mailbox, b, 1));
         mailbox.leave(left, Gone::Left);
         assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Gone(left, Gone::Left))));
         let Some(Next::Read(lag)) = next(&mailbox) else {
             panic!("the other room's event is read again")
         };
         assert_eq!((lag.room, lag.after), (kept, 0));
-        assert_eq!(mailbox.event(a, 2, &element(2)).1, Push::Skipped);
+        assert_eq!(push(&mailbox, a, 2), Push::Skipped);
     }
 
     #[test]
@@ -601,13 +630,13 @@ mod tests {
         let (mailbox, room, user) = (mailbox(100), RoomId::random(), UserId::random());
         let slot = mailbox.enter(room, 0, 0);
         mailbox.end(revoked());
-        assert_eq!(mailbox.event(slot, 1, &element(1)).1, Push::Skipped);
+        assert_eq!(push(&mailbox, slot, 1), Push::Skipped);
         mailbox.state(RoomId::random());
         mailbox.leave(room, Gone::Left);
         mailbox.presence(user, true);
         mailbox.typing(room, user, true);
         mailbox.read_mark(room, 1);
-        mailbox.answer(element(1));
+        mailbox.answer(b"late");
         assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Ended(revoked()))));
         assert_eq!(next(&mailbox), None);
     }
@@ -623,7 +652,7 @@ mod tests {
             };
             read.push(lag.room);
             assert!(mailbox.caught(lag, lag.after + 1));
-            mailbox.event(a, 100 + round, &element(0));
+            push(&mailbox, a, 100 + round);
         }
         assert!(read.contains(&quiet) && read.contains(&busy));
     }
@@ -631,13 +660,11 @@ mod tests {
     #[test]
     fn answers_that_nobody_reads_end_the_stream() {
         let mailbox = mailbox(100);
-        for _ in 0..12 {
-            mailbox.answer(element(0));
-        }
-        assert!(matches!(next(&mailbox), Some(Next::Deliver(Delivery::Answer(_)))));
-        for _ in 0..2 {
-            mailbox.answer(element(0));
-        }
+        mailbox.answer(&[0; 100]);
+        assert!(matches!(next(&mailbox), Some(Next::Deliver(Delivery::Waiting(_)))));
+        mailbox.answer(&[0; 100]);
+        assert!(!mailbox.has_ended());
+        mailbox.answer(&[0; 1]);
         assert_eq!(next(&mailbox), Some(Next::Deliver(Delivery::Ended(Ending::SlowReader))));
         assert_eq!(next(&mailbox), None);
     }
@@ -661,7 +688,7 @@ mod tests {
     /// What can happen to a stream, against a journal that is a number.
     #[derive(Debug, Clone)]
     enum Happening {
-        Publish(usize),
+        Publish(usize, i64),
         Read(usize),
     }
 
@@ -670,7 +697,10 @@ mod tests {
         #[test]
         fn every_event_is_delivered_once_and_in_order(
             happenings in prop::collection::vec(
-                prop_oneof![(0..3_usize).prop_map(Happening::Publish), (1..5_usize).prop_map(Happening::Read)], 1..300),
+                prop_oneof![
+                    (0..3_usize, 1..4_i64).prop_map(|(room, count)| Happening::Publish(room, count)),
+                    (1..5_usize).prop_map(Happening::Read),
+                ], 1..300),
             limit in 8..64_usize,
         ) {
             let mailbox = mailbox(limit);
@@ -678,12 +708,14 @@ mod tests {
             let slots: Vec<usize> = rooms.iter().map(|room| mailbox.enter(*room, 0, 0)).collect();
             let mut heads = [0_i64; 3];
             let mut got: [Vec<i64>; 3] = Default::default();
-            // Each event's bytes name its room, so that one batch can be told apart.
-            let tagged = |room: usize, seq: i64| Bytes::copy_from_slice(&(seq * 3 + i64::try_from(room).unwrap()).to_be_bytes());
+            // Each event's bytes name its room, so that what waits together can be told apart.
+            let tagged = |room: usize, seqs: std::ops::RangeInclusive<i64>| {
+                framed(seqs.map(|seq| seq * 3 + i64::try_from(room).unwrap()))
+            };
             let mut deliver = |page: i64, heads: &[i64; 3]| -> bool {
                 match next(&mailbox) {
-                    Some(Next::Deliver(Delivery::Events(bytes))) => {
-                        for value in seqs(&bytes) {
+                    Some(Next::Deliver(Delivery::Waiting(waiting))) => {
+                        for value in numbers(&waiting) {
                             got[usize::try_from(value % 3).unwrap()].push(value / 3);
                         }
                         true
@@ -702,9 +734,10 @@ mod tests {
             };
             for happening in happenings {
                 match happening {
-                    Happening::Publish(room) => {
-                        heads[room] += 1;
-                        let _ = mailbox.event(slots[room], heads[room], &tagged(room, heads[room]));
+                    Happening::Publish(room, count) => {
+                        let first = heads[room] + 1;
+                        heads[room] += count;
+                        let _ = mailbox.events(slots[room], (first, heads[room]), &tagged(room, first..=heads[room]));
                     }
                     Happening::Read(times) => {
                         for _ in 0..times {

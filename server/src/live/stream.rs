@@ -1,14 +1,14 @@
 //! One live stream: what its mailbox holds and, where it is behind, what the journal holds.
 
-use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use greffe_api::v1::BodyState;
 
+use super::Ending;
 use super::feed::{Feed, Start};
 use super::mailbox::{Lag, Mailbox, Next, Owner};
-use super::{Delivery, Ending};
 use crate::domain::error::Error;
 use crate::domain::permissions;
 use crate::domain::state::State;
@@ -51,25 +51,24 @@ impl LiveStream {
         &self.mailbox
     }
 
-    /// Waits for what is to be delivered next. After [`Delivery::Ended`] nothing comes any more. Nothing is lost if the wait is given up.
-    pub async fn next(&self) -> Delivery {
-        loop {
-            match poll_fn(|context| self.mailbox.poll(context)).await {
-                Next::Deliver(delivery) => return delivery,
-                Next::Read(lag) => match self.read(lag).await {
-                    Ok(Some(events)) => return Delivery::Events(events),
-                    Ok(None) => {}
-                    Err(error) => {
-                        tracing::error!(%error, "A stream could not read the journal");
-                        self.mailbox.end(Ending::ServerError);
-                    }
-                },
+    /// What comes next, or a wake-up when something does. After [`Delivery::Ended`](super::Delivery::Ended) nothing comes any more.
+    pub fn poll(&self, context: &mut Context<'_>) -> Poll<Next> {
+        self.mailbox.poll(context)
+    }
+
+    /// The next page of a room in which the stream lags: elements of a list of events. None if there is nothing to deliver (any more).
+    pub async fn read(&self, lag: Lag) -> Option<Bytes> {
+        match self.try_read(lag).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::error!(%error, "A stream could not read the journal");
+                self.mailbox.end(Ending::ServerError);
+                None
             }
         }
     }
 
-    /// Reads the next page of a room. None if there is nothing to deliver (any more).
-    async fn read(&self, lag: Lag) -> Result<Option<Bytes>, crate::store::StoreError> {
+    async fn try_read(&self, lag: Lag) -> Result<Option<Bytes>, crate::store::StoreError> {
         // What is published now was published while the reader was in the room, so nothing after a removal is read.
         let user = self.mailbox.owner.user;
         let bounds = self.feed.view().read(|state| {
