@@ -27,7 +27,7 @@ use crate::span;
 ///
 /// Run it on the old server, and what it prints on the restored one. Printed are bans made and lifted, accounts made, closed and opened,
 /// roles given and passwords reset, each with who did it, when and why, and, for who changed a password by themselves, a reset; not printed is everything else: what was refused, kicks, messages,
-/// alerts, the notice, archived rooms, reports, and invitations, which a restore voids. Bans that are over by now are comments, and accounts
+/// alerts, the notice, archived rooms, reports, files that were withheld, given back or taken away, and invitations, which a restore voids. Bans that are over by now are comments, and accounts
 /// made and passwords reset get new codes.
 #[derive(Debug, Args)]
 pub(crate) struct SinceArgs {
