@@ -157,3 +157,6 @@ impl Blobs for LocalBlobs {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

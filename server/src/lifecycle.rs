@@ -21,7 +21,6 @@ use crate::backup::Mark;
 use crate::blobs::{BlobError, Blobs, LocalBlobs};
 use crate::config::{Config, ConfigError, Limits};
 use crate::domain::clock::Micros;
-use crate::domain::command::Command;
 use crate::domain::decide::Rules;
 use crate::domain::entry::{Aside, Entry, Reached};
 use crate::domain::ids::SessionId;
@@ -95,6 +94,9 @@ pub enum StartError {
     /// The files cannot be read or put in order.
     #[error("the files in the data directory cannot be read or put in order")]
     Files(#[source] BlobError),
+    /// What was found out about uploads could not be stored.
+    #[error("what became of the uploads cannot be stored")]
+    Uploads(#[source] WriterError),
     /// Reflection or a thread could not be set up.
     #[error("setting up failed: {0}")]
     SetUp(String),
@@ -241,8 +243,7 @@ impl Server {
         )?;
 
         let (journal, commands) = Journal::new();
-        let files = open_files(data_dir.path(), writer.state(), &journal).await;
-        let (blobs, staging) = files.map_err(StartError::Files)?;
+        let (blobs, staging) = open_files(data_dir.path(), &mut writer).await?;
         let writer_stop = CancellationToken::new();
         let (done, writer_done) = oneshot::channel();
         let (runtime, stop) = (tokio::runtime::Handle::current(), writer_stop.clone());
@@ -391,17 +392,16 @@ impl Server {
     }
 }
 
-/// Opens the directories of files and of uploads, puts them in order, and has uploads given up that have lost their bytes.
-async fn open_files(
+/// Opens the directories of files and of uploads, and brings them and the journal's uploads together.
+async fn open_files<A: crate::store::Appender, P: Publish>(
     data_dir: &Path,
-    state: &State,
-    journal: &Journal,
-) -> Result<(Arc<dyn Blobs>, Arc<Staging>), BlobError> {
-    let blobs = Arc::new(LocalBlobs::open(data_dir)?);
-    let staging = Arc::new(Staging::open(data_dir)?);
-    for (owner, id) in reconcile::files(state, &*blobs, &staging).await? {
-        journal.note(Command::DropUpload { owner, id });
-    }
+    writer: &mut Writer<A, P>,
+) -> Result<(Arc<dyn Blobs>, Arc<Staging>), StartError> {
+    let blobs = Arc::new(LocalBlobs::open(data_dir).map_err(StartError::Files)?);
+    let staging = Arc::new(Staging::open(data_dir).map_err(|error| StartError::Files(error.into()))?);
+    let found = reconcile::files(writer.state().files(), &*blobs, &staging).await;
+    let found = found.map_err(StartError::Files)?;
+    writer.put_in_order(found).await.map_err(StartError::Uploads)?;
     Ok((blobs, staging))
 }
 

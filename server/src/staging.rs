@@ -1,6 +1,8 @@
 //! Files on their way: plain files beside the database, one for each upload, written and hashed by blocking threads, synced before the journal's
 //! writer is told how far they are.
 
+mod boot;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
@@ -23,6 +25,8 @@ const READ_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct Staging {
     directory: PathBuf,
+    /// Which start of the machine this is, where the system tells.
+    boot: Option<String>,
     busy: Mutex<HashSet<FileId>>,
     /// What was hashed of uploads that this process wrote, and of how many bytes. After a restart the file is read again.
     hashed: Mutex<HashMap<FileId, Hashed>>,
@@ -62,6 +66,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Staging {
     /// Stages uploads below `data_dir`, in a directory that only its owner may open.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
+        Self::open_in(data_dir, boot::current())
+    }
+
+    /// The same, in a given start of the machine.
+    pub(crate) fn open_in(data_dir: &Path, boot: Option<String>) -> io::Result<Self> {
         let directory = data_dir.join(DIRECTORY);
         match fs::DirBuilder::new().mode(0o700).create(&directory) {
             Ok(()) => File::open(data_dir)?.sync_all()?,
@@ -70,6 +79,7 @@ impl Staging {
         }
         Ok(Self {
             directory,
+            boot,
             busy: Mutex::default(),
             hashed: Mutex::default(),
         })
@@ -107,6 +117,34 @@ impl Staging {
         Ok(found)
     }
 
+    /// Whether what is in the files was written since the machine was started. Then nothing of it is lost, synced or not, whatever became of the
+    /// server.
+    pub fn has_all_that_was_written(&self) -> bool {
+        self.boot.is_some() && boot::noted(&self.directory) == self.boot
+    }
+
+    /// From now on [`Staging::has_all_that_was_written`] is true, until the machine is started again: call it when each file has only bytes that
+    /// count.
+    pub fn note_boot(&self) {
+        // Without the note, the next start trusts what was synced only.
+        if let Some(boot) = &self.boot
+            && let Err(error) = boot::note(&self.directory, boot)
+        {
+            tracing::warn!(%error, "It could not be noted in which start of the machine uploads were written");
+        }
+    }
+
+    /// Brings to the disk what the file of an upload has.
+    pub fn sync(&self, id: FileId) -> io::Result<()> {
+        File::open(self.path(id))?.sync_data()
+    }
+
+    /// Cuts off what is behind the first `committed` bytes of an upload's file.
+    pub fn cut(&self, id: FileId, committed: i64) -> io::Result<()> {
+        let at = u64::try_from(committed).map_err(io::Error::other)?;
+        OpenOptions::new().write(true).open(self.path(id))?.set_len(at)
+    }
+
     /// Where the file of an upload is.
     pub fn path(&self, id: FileId) -> PathBuf {
         self.directory.join(id.to_string())
@@ -126,7 +164,7 @@ impl Staging {
 
 impl Claim {
     /// Opens the file to go on after its first `committed` bytes. What is behind them was never told to anybody, and is cut off.
-    pub fn open(&self, committed: i64) -> io::Result<Writing<'_>> {
+    fn open_file(&self, committed: i64) -> io::Result<File> {
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -143,6 +181,12 @@ impl Claim {
             // Its name must be on the disk before its bytes are counted.
             File::open(&self.staging.directory)?.sync_all()?;
         }
+        Ok(file)
+    }
+
+    /// Opens the file to write what follows its first `committed` bytes. Blocks.
+    pub fn open(self, committed: i64) -> io::Result<Writing> {
+        let file = self.open_file(committed)?;
         let known = lock(&self.staging.hashed)
             .remove(&self.id)
             .filter(|hashed| hashed.bytes == committed);
@@ -152,10 +196,18 @@ impl Claim {
         });
         Ok(Writing {
             claim: self,
-            file,
+            file: Arc::new(file),
             offset: committed,
             hashed: known.or(begun),
         })
+    }
+
+    /// Writes a whole file, and brings it to the disk. Blocks.
+    pub fn write_whole(&self, content: &[u8]) -> io::Result<()> {
+        self.staging.has_room(content.len())?;
+        let mut file = self.open_file(0)?;
+        file.write_all(content)?;
+        file.sync_data()
     }
 
     /// The SHA-256 of the file, which must have `size` bytes.
@@ -168,7 +220,7 @@ impl Claim {
             Some(hashed) => hashed.context,
             None if size == 0 => {
                 // Nothing was ever written.
-                self.open(0)?.sync()?;
+                self.open_file(0)?.sync_data()?;
                 Context::new(&SHA256)
             }
             None => hash_file(&self.staging.path(self.id), size)?,
@@ -219,29 +271,29 @@ pub(crate) fn sha256_of_file(path: &Path, size: i64) -> io::Result<[u8; 32]> {
     hash_file(path, size).map(finished)
 }
 
-/// The file of an upload that is being written. Its methods block.
+/// The file of an upload that is being written.
 #[derive(Debug)]
-pub struct Writing<'a> {
-    claim: &'a Claim,
-    file: File,
+pub struct Writing {
+    claim: Claim,
+    file: Arc<File>,
     offset: i64,
     hashed: Option<Hashed>,
 }
 
-impl Writing<'_> {
+impl Writing {
     /// Bytes that were written, of which the last ones may not be on the disk.
     pub fn offset(&self) -> i64 {
         self.offset
     }
 
-    /// Writes a chunk, or nothing of it.
+    /// Writes a chunk, or nothing of it. Blocks.
     pub fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.claim.staging.has_room(chunk.len())?;
         let length = i64::try_from(chunk.len()).map_err(io::Error::other)?;
-        if let Err(error) = self.file.write_all(chunk) {
+        if let Err(error) = (&*self.file).write_all(chunk) {
             let at = u64::try_from(self.offset).map_err(io::Error::other)?;
             self.file.set_len(at)?;
-            self.file.seek(SeekFrom::Start(at))?;
+            (&*self.file).seek(SeekFrom::Start(at))?;
             return Err(error);
         }
         self.offset += length;
@@ -252,9 +304,9 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Brings to the disk what was written.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    /// To bring to the disk what was written, while more is.
+    pub fn syncing(&self) -> Syncing {
+        Syncing(Arc::clone(&self.file))
     }
 
     /// Keeps what was hashed for the next call, if all that was written counts.
@@ -264,3 +316,17 @@ impl Writing<'_> {
         }
     }
 }
+
+/// Brings to the disk what was written to a file until now.
+#[derive(Debug)]
+pub struct Syncing(Arc<File>);
+
+impl Syncing {
+    /// Does so. Blocks.
+    pub fn run(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests;

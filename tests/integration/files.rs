@@ -12,10 +12,10 @@ use crate::support::{
 };
 
 /// Bytes of a chunk.
-const CHUNK: usize = 1024 * 1024;
+pub(crate) const CHUNK: usize = 1024 * 1024;
 
 /// Bytes that look like nothing else, the same for the same seed.
-fn bytes(length: usize, seed: u32) -> Vec<u8> {
+pub(crate) fn bytes(length: usize, seed: u32) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -26,11 +26,11 @@ fn bytes(length: usize, seed: u32) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-fn sha256(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn sha256(bytes: &[u8]) -> Vec<u8> {
     ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().to_vec()
 }
 
-fn files(user: &User) -> FileServiceClient<tonic::transport::Channel> {
+pub(crate) fn files(user: &User) -> FileServiceClient<tonic::transport::Channel> {
     FileServiceClient::new(user.channel())
         .max_decoding_message_size(4 * CHUNK)
         .max_encoding_message_size(4 * CHUNK)
@@ -39,14 +39,18 @@ fn files(user: &User) -> FileServiceClient<tonic::transport::Channel> {
 /// Makes a call of `FileService`.
 macro_rules! call {
     ($user:expr, $method:ident, $message:expr) => {
-        within("an answer", files($user).$method($user.request($message)))
-            .await
-            .map(tonic::Response::into_inner)
-            .map_err(Refusal::from)
+        within(
+            "an answer",
+            $crate::files::files($user).$method($user.request($message)),
+        )
+        .await
+        .map(tonic::Response::into_inner)
+        .map_err(Refusal::from)
     };
 }
+pub(crate) use call;
 
-async fn put(user: &User, room: &str, name: &str, content: &[u8]) -> Result<v1::File, Refusal> {
+pub(crate) async fn put(user: &User, room: &str, name: &str, content: &[u8]) -> Result<v1::File, Refusal> {
     let request = v1::UploadFileRequest {
         request_id: request_id(),
         name: name.into(),
@@ -58,7 +62,7 @@ async fn put(user: &User, room: &str, name: &str, content: &[u8]) -> Result<v1::
     Ok(call!(user, upload_file, request)?.file.expect("the answer has the file"))
 }
 
-async fn begin(user: &User, room: &str, size: usize) -> Result<v1::Upload, Refusal> {
+pub(crate) async fn begin(user: &User, room: &str, size: usize) -> Result<v1::Upload, Refusal> {
     let request = v1::CreateUploadRequest {
         request_id: request_id(),
         name: "large".into(),
@@ -70,7 +74,7 @@ async fn begin(user: &User, room: &str, size: usize) -> Result<v1::Upload, Refus
 }
 
 /// Sends what is in `content` from `offset` on, and returns what is committed.
-async fn write(user: &User, upload: &str, offset: usize, content: &[u8]) -> Result<i64, Refusal> {
+pub(crate) async fn write(user: &User, upload: &str, offset: usize, content: &[u8]) -> Result<i64, Refusal> {
     let header = v1::WriteUploadHeader {
         upload_id: upload.into(),
         offset: i64::try_from(offset).unwrap(),
@@ -81,7 +85,7 @@ async fn write(user: &User, upload: &str, offset: usize, content: &[u8]) -> Resu
     Ok(call!(user, write_upload, stream)?.committed_size)
 }
 
-async fn complete(user: &User, upload: &str, hash: Vec<u8>) -> Result<v1::CompleteUploadResponse, Refusal> {
+pub(crate) async fn complete(user: &User, upload: &str, hash: Vec<u8>) -> Result<v1::CompleteUploadResponse, Refusal> {
     let request = v1::CompleteUploadRequest {
         request_id: request_id(),
         upload_id: upload.into(),
@@ -90,7 +94,7 @@ async fn complete(user: &User, upload: &str, hash: Vec<u8>) -> Result<v1::Comple
     call!(user, complete_upload, request)
 }
 
-async fn get(user: &User, file: &str, offset: usize) -> Result<Vec<u8>, Refusal> {
+pub(crate) async fn get(user: &User, file: &str, offset: usize) -> Result<Vec<u8>, Refusal> {
     let request = v1::DownloadFileRequest {
         file_id: file.into(),
         offset: i64::try_from(offset).unwrap(),
@@ -109,7 +113,7 @@ async fn get(user: &User, file: &str, offset: usize) -> Result<Vec<u8>, Refusal>
     Ok(content)
 }
 
-async fn told(user: &User, file: &str) -> Result<v1::File, Refusal> {
+pub(crate) async fn told(user: &User, file: &str) -> Result<v1::File, Refusal> {
     let request = v1::GetFileRequest { file_id: file.into() };
     Ok(call!(user, get_file, request)?.file.expect("the answer has the file"))
 }
@@ -123,15 +127,38 @@ async fn remove(user: &User, file: &str, room: &str) -> Result<v1::DeleteFileRes
     call!(user, delete_file, request)
 }
 
-fn reason<T: std::fmt::Debug>(outcome: Result<T, Refusal>) -> ErrorReason {
+pub(crate) fn reason<T: std::fmt::Debug>(outcome: Result<T, Refusal>) -> ErrorReason {
     outcome.expect_err("it is refused").reason
 }
 
-/// How many files lie below a directory of the data directory.
-fn count(server: &Server, directory: &str) -> usize {
+/// A length as the API has it.
+pub(crate) fn signed(length: usize) -> i64 {
+    i64::try_from(length).expect("it is no more than the API can say")
+}
+
+/// All files that somebody sent and can read, newest first.
+pub(crate) async fn mine(user: &User) -> Vec<v1::File> {
+    let request = v1::ListFilesRequest {
+        filter: v1::FileFilter::Mine.into(),
+        page_size: 500,
+        ..v1::ListFilesRequest::default()
+    };
+    call!(user, list_files, request).expect("everyone may list").files
+}
+
+/// Somebody's uploads that are not complete.
+pub(crate) async fn uploads(user: &User) -> Vec<v1::Upload> {
+    call!(user, list_uploads, v1::ListUploadsRequest {})
+        .expect("everyone may list")
+        .uploads
+}
+
+/// How many files of people lie below a directory of the data directory.
+pub(crate) fn count(server: &Server, directory: &str) -> usize {
     fn walk(path: &std::path::Path) -> usize {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
         entries
+            .filter(|entry| entry.file_name() != "boot-id")
             .map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { 1 })
             .sum()
     }

@@ -6,6 +6,8 @@ mod accounts;
 mod backup;
 mod bans;
 mod cuts;
+mod file_cuts;
+mod file_faults;
 mod files;
 mod hostile;
 mod idempotency;

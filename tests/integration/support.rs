@@ -1,6 +1,7 @@
 //! What the tests share: servers, users and streams as values, and the few waits, all with deadlines.
 
 pub(crate) mod chance;
+pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod operator;
 pub(crate) mod refusal;

@@ -12,7 +12,9 @@
  *   SHIM_FAIL_SYNC=N  the N-th sync of the file named $SHIM_FAIL_NAME fails with EIO, and what it should have made durable is put back at
  *                   once, as a kernel does that drops dirty pages after an error
  *   SHIM_FULL=1     writes fail with ENOSPC, like those to a full disk
- *   SHIM_WHEN=PATH  SHIM_FAIL_SYNC counts, and SHIM_FULL holds, only while there is something at this path
+ *   SHIM_FULL_BELOW=PATH  SHIM_FULL is for files below this directory only
+ *   SHIM_NO_SPACE=1 statvfs tells that nothing is free, though writes still succeed, like a disk of which only what is kept for others is left
+ *   SHIM_WHEN=PATH  SHIM_FAIL_SYNC counts, and SHIM_FULL and SHIM_NO_SPACE hold, only while there is something at this path
  *   SHIM_REPORT     a file that gets one line saying what was done
  *
  * Directory entries (creation, rename, unlink) count as durable at once. Memory-mapped writes are not seen: of SQLite's files only the -shm
@@ -31,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -53,6 +56,7 @@ struct file {
     int fd; /* our own descriptor, to read old content and to put it back */
     off_t durable_size;
     int changed;
+    int may_fill; /* whether SHIM_FULL is for it */
     struct block *blocks;
     char name[NAME_MAX + 1];
 };
@@ -67,9 +71,9 @@ static char directory[PATH_MAX];
 static size_t directory_length;
 static char report[PATH_MAX];
 static char fail_name[NAME_MAX + 1];
-static char when[PATH_MAX];
+static char when[PATH_MAX], full_below[PATH_MAX];
 static long cut, fail_sync, operations, syncs;
-static int lie, full, ready;
+static int lie, full, no_space, ready;
 static uint64_t seed;
 
 static int (*real_open)(const char *, int, ...);
@@ -84,6 +88,7 @@ static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 static int (*real_rename)(const char *, const char *);
 static int (*real_unlink)(const char *);
+static int (*real_statvfs)(const char *, struct statvfs *);
 
 static long number(const char *name) {
     const char *text = getenv(name);
@@ -108,15 +113,18 @@ __attribute__((constructor)) static void begin(void) {
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_rename = dlsym(RTLD_NEXT, "rename");
     real_unlink = dlsym(RTLD_NEXT, "unlink");
+    real_statvfs = dlsym(RTLD_NEXT, "statvfs");
     text("SHIM_DIR", directory, sizeof directory);
     text("SHIM_REPORT", report, sizeof report);
     text("SHIM_FAIL_NAME", fail_name, sizeof fail_name);
     text("SHIM_WHEN", when, sizeof when);
+    text("SHIM_FULL_BELOW", full_below, sizeof full_below);
     directory_length = strlen(directory);
     cut = number("SHIM_CUT");
     fail_sync = number("SHIM_FAIL_SYNC");
     lie = number("SHIM_LIE") != 0;
     full = number("SHIM_FULL") != 0;
+    no_space = number("SHIM_NO_SPACE") != 0;
     seed = (uint64_t)number("SHIM_SEED") * 2654435761u + 88172645463325252u;
     ready = directory_length > 0;
 }
@@ -188,6 +196,7 @@ static void watch(int fd) {
         file->device = status.st_dev;
         file->inode = status.st_ino;
         file->durable_size = status.st_size;
+        file->may_fill = !strncmp(path, full_below, strlen(full_below));
         /* Through /proc, so that a name that is gone or changed does not matter. It also keeps the inode from being used again. */
         file->fd = real_open(link, O_RDWR | O_CLOEXEC);
         if (file->fd < 0) {
@@ -312,7 +321,7 @@ static int failing(void) {
 }
 
 /* What a write gives: an error while the disk is full, and none of it is done. */
-#define UNLESS_FULL(call) (full && failing() ? (errno = ENOSPC, -1) : (call))
+#define UNLESS_FULL(file, call) (full && (file)->may_fill && failing() ? (errno = ENOSPC, -1) : (call))
 
 static int flags_truncate(int flags) {
     return (flags & O_TRUNC) && (flags & O_ACCMODE) != O_RDONLY;
@@ -375,7 +384,7 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t offset) {
     pthread_mutex_lock(&lock);
     count("write", file->name);
     remember(file, offset, offset + (off_t)length);
-    ssize_t result = UNLESS_FULL(real_pwrite(fd, bytes, length, offset));
+    ssize_t result = UNLESS_FULL(file, real_pwrite(fd, bytes, length, offset));
     int error = errno;
     pthread_mutex_unlock(&lock);
     errno = error;
@@ -400,7 +409,7 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     count("write", file->name);
     off_t offset = position(fd);
     remember(file, offset, offset + (off_t)length);
-    ssize_t result = UNLESS_FULL(real_write(fd, bytes, length));
+    ssize_t result = UNLESS_FULL(file, real_write(fd, bytes, length));
     int error = errno;
     pthread_mutex_unlock(&lock);
     errno = error;
@@ -418,7 +427,7 @@ ssize_t writev(int fd, const struct iovec *parts, int part_count) {
     count("write", file->name);
     off_t offset = position(fd);
     remember(file, offset, offset + length);
-    ssize_t result = UNLESS_FULL(real_writev(fd, parts, part_count));
+    ssize_t result = UNLESS_FULL(file, real_writev(fd, parts, part_count));
     int error = errno;
     pthread_mutex_unlock(&lock);
     errno = error;
@@ -494,4 +503,11 @@ int unlink(const char *path) {
         pthread_mutex_unlock(&lock);
     }
     return real_unlink(path);
+}
+
+int statvfs(const char *path, struct statvfs *into) {
+    int result = real_statvfs(path, into);
+    if (ready && no_space && !result && failing())
+        into->f_bfree = into->f_bavail = 0;
+    return result;
 }

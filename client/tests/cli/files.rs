@@ -376,6 +376,51 @@ fn whatever_the_name_says_nothing_is_harmed() {
 }
 
 #[test]
+fn a_file_goes_where_it_is_told_to_and_nowhere_else() {
+    let server = Server::start();
+    let alice = server.user("alice");
+    let (_directory, path) = with_file("source", b"new");
+    let file = put(&alice, &path, &[]);
+    let place = tempfile::tempdir().expect("a temporary directory can be made");
+    let target = place.path();
+    fs::create_dir(target.join("directory")).expect("a directory can be made");
+    symlink("directory", target.join("to-directory")).expect("a link can be made");
+    fs::write(target.join("precious"), "old").expect("a file can be written");
+    symlink("precious", target.join(".linked.greffe-partial")).expect("a link can be made");
+    let made = std::process::Command::new("mkfifo").arg(target.join("pipe")).status();
+    assert!(made.expect("mkfifo can be run").success());
+    for (output, says) in [
+        ("precious", "nothing was overwritten"),
+        ("linked", "it is a link, a directory or a device; remove it"),
+        ("pipe", "hint: `greffe files get ID -o - > PATH`"),
+        ("/dev/null", "hint: `greffe files get ID -o - > PATH`"),
+        ("nowhere/file", "there is no directory nowhere"),
+        ("nowhere/", "there is no directory nowhere/"),
+        ("precious/file", "there is no directory precious"),
+    ] {
+        let refused = get(&alice, target, &[id(&file), "-o", output]).failed(1);
+        assert!(refused.stderr.contains(says), "{output}: {refused:?}");
+    }
+    for output in ["directory", "."] {
+        get(&alice, target, &[id(&file), "-o", output]).succeeded();
+    }
+    get(&alice, target, &[id(&file), "-o", "to-directory", "--keep-both"]).succeeded();
+    assert_eq!(names(&target.join("directory")), ["source", "source (2)"]);
+    assert_eq!(
+        names(target),
+        [
+            ".linked.greffe-partial",
+            "directory",
+            "pipe",
+            "precious",
+            "source",
+            "to-directory"
+        ]
+    );
+    assert_eq!(fs::read_to_string(target.join("precious")).expect("it is there"), "old");
+}
+
+#[test]
 fn files_are_for_those_whom_they_were_shared_with() {
     let server = Server::start();
     let (alice, bob, carol) = (server.user("alice"), server.user("bob"), server.user("carol"));

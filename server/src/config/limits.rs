@@ -167,6 +167,8 @@ limits! {
     ping_timeout_seconds: u64 = 20, 1..=3600;
     /// Seconds for which a client's TCP may take no byte while some wait, before the connection is closed. Default 20.
     write_stall_seconds: u64 = 20, 1..=3600;
+    /// Seconds for which a client that streams an upload may bring no bytes, before the stream is ended. Default 60.
+    upload_pause_seconds: u64 = 60, 1..=3600;
     /// Password hashes computed at once (19 MiB of memory each); 0: one per processor core. Default 0.
     password_hashes: usize = 0, 0..=1024;
     /// Logins that may wait for a password hash. Default 64.

@@ -170,6 +170,8 @@ pub enum Command {
     CreateUpload { caller: Caller, id: FileId, new: NewFile },
     /// Notes how many bytes of an upload are on the disk.
     NoteUpload { caller: Caller, id: FileId, committed: i64 },
+    /// Notes, at start, how many bytes of an upload turned out to be on the disk.
+    FindUpload { owner: UserId, id: FileId, committed: i64 },
     /// Gives an upload up.
     DropUpload { owner: UserId, id: FileId },
     /// Forgets requests that were answered before a time.

@@ -249,6 +249,7 @@ pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Erro
         }
         Command::CreateUpload { caller, id, new } => files::create_upload(context, caller, *id, new),
         Command::NoteUpload { caller, id, committed } => files::note_upload(context, caller, *id, *committed),
+        Command::FindUpload { owner, id, committed } => files::find_upload(context, *owner, *id, *committed),
         Command::DropUpload { owner, id } => files::drop_upload(context, *owner, *id),
         Command::ForgetRequests { before } => Ok(Decision::overwrite(Overwrite::ForgetRequests(*before), Answer::Done)),
         Command::ClockStepped { expected, observed } => {

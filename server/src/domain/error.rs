@@ -167,6 +167,9 @@ pub enum Error {
     /// Another call is at an upload.
     #[error("another call is writing or completing this upload; try again when it has ended")]
     UploadBusy { retry_after: Duration },
+    /// The stream of an upload brought nothing for too long.
+    #[error("the upload's stream brought no bytes for too long; {committed} are kept, go on from there")]
+    UploadStalled { committed: i64 },
     /// The bytes are not those of the hash.
     #[error("the bytes that came are not those that the hash is of; send the file again")]
     HashMismatch,
@@ -222,6 +225,9 @@ pub enum Error {
     /// The disk is full.
     #[error("the server's disk is full; nothing was stored")]
     DiskFull,
+    /// The disk is full for the bytes of a file.
+    #[error("the server's disk is full; what an upload had stays, and it can go on when the operator has made room")]
+    DiskFullForFile,
     /// A mistake in the server. The log has the cause.
     #[error("something went wrong in the server; its log says more")]
     Internal,
@@ -313,7 +319,7 @@ impl Error {
             Self::Stopping => Reason::ServerStopping,
             Self::OutcomeUnknown => Reason::OutcomeUnknown,
             Self::Unreadable => Reason::JournalUnreadable,
-            Self::DiskFull => Reason::DiskFull,
+            Self::DiskFull | Self::DiskFullForFile => Reason::DiskFull,
             Self::Internal => Reason::Internal,
             Self::Banned(_) => Reason::Banned,
             Self::Kicked { .. } => Reason::Kicked,
@@ -333,6 +339,7 @@ impl Error {
             Self::OffsetMismatch { .. } => Reason::OffsetMismatch,
             Self::UploadIncomplete { .. } => Reason::UploadIncomplete,
             Self::UploadBusy { .. } => Reason::UploadBusy,
+            Self::UploadStalled { .. } => Reason::UploadStalled,
             Self::HashMismatch => Reason::HashMismatch,
             Self::AlreadyShared => Reason::AlreadyShared,
             Self::FileTooLarge { .. } => Reason::FileTooLarge,

@@ -41,7 +41,7 @@ const SHARES: usize = 100;
 /// Why bytes of a file could not be written or read. What is wrong with the disk is for the log.
 fn failed(error: &std::io::Error) -> Error {
     match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::DiskFull,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::DiskFullForFile,
         _ => {
             tracing::error!(%error, "Reading or writing a file failed");
             Error::Internal
@@ -52,7 +52,7 @@ fn failed(error: &std::io::Error) -> Error {
 impl From<BlobError> for Error {
     fn from(error: BlobError) -> Self {
         match error {
-            BlobError::Full => Self::DiskFull,
+            BlobError::Full => Self::DiskFullForFile,
             BlobError::Missing | BlobError::Io(_) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,

@@ -46,7 +46,8 @@ fn code(error: &Error) -> Code {
         | Error::TooMany { .. }
         | Error::SlowReader
         | Error::FileQuotaExceeded { .. }
-        | Error::DiskFull => Code::ResourceExhausted,
+        | Error::DiskFull
+        | Error::DiskFullForFile => Code::ResourceExhausted,
         Error::RequestIdReused { .. }
         | Error::UserNameTaken
         | Error::AlreadyAMember
@@ -91,6 +92,7 @@ fn code(error: &Error) -> Code {
         | Error::FileNotFound
         | Error::UploadNotFound => Code::NotFound,
         Error::UploadBusy { .. } => Code::Aborted,
+        Error::UploadStalled { .. } => Code::DeadlineExceeded,
         Error::HashMismatch => Code::DataLoss,
         Error::Stopping | Error::OutcomeUnknown | Error::Unreadable | Error::Draining { .. } => Code::Unavailable,
         Error::Internal => Code::Internal,
@@ -130,7 +132,9 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         | Error::TooManyUnanswered { limit }
         | Error::TooManyConnections { limit }
         | Error::TooMany { limit, .. } => vec![("limit", limit.to_string())],
-        Error::OffsetMismatch { committed } => vec![("committed_size", committed.to_string())],
+        Error::OffsetMismatch { committed } | Error::UploadStalled { committed } => {
+            vec![("committed_size", committed.to_string())]
+        }
         Error::UploadIncomplete { committed, size } => {
             vec![("committed_size", committed.to_string()), ("size", size.to_string())]
         }

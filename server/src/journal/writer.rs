@@ -201,6 +201,17 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         self.begin(Command::Restore(Box::new(restored))).await
     }
 
+    /// Has commands decided and stored before anybody else's, whose answers interest nobody. What is refused costs only itself.
+    pub async fn put_in_order(&mut self, commands: Vec<Command>) -> Result<(), WriterError> {
+        let mut waiting: Vec<Pending> = commands.into_iter().map(|command| Pending { command, reply: None }).collect();
+        while !waiting.is_empty() {
+            let rest = waiting.split_off(waiting.len().min(BATCH));
+            self.commit(&mut waiting).await?;
+            waiting = rest;
+        }
+        Ok(())
+    }
+
     /// The state as the writer has it.
     pub fn state(&self) -> &State {
         &self.state

@@ -148,6 +148,7 @@ fn code_named(name: &str) -> Code {
         "PERMISSION_DENIED" => Code::PermissionDenied,
         "RESOURCE_EXHAUSTED" => Code::ResourceExhausted,
         "FAILED_PRECONDITION" => Code::FailedPrecondition,
+        "DEADLINE_EXCEEDED" => Code::DeadlineExceeded,
         "ABORTED" => Code::Aborted,
         "DATA_LOSS" => Code::DataLoss,
         "UNIMPLEMENTED" => Code::Unimplemented,

@@ -81,13 +81,17 @@ pub(crate) fn target_of(output: Option<&Path>, file: &File) -> Result<PathBuf, C
     if output.is_dir() {
         return Ok(output.join(name));
     }
+    let none = |directory: &Path| {
+        let failure = format!("there is no directory {}", directory.display());
+        Err(CommandError::Failed(failure).with_hint("make it first, or name a file"))
+    };
     if output.as_os_str().as_encoded_bytes().ends_with(b"/") || output.file_name().is_none() {
-        return Err(
-            CommandError::Failed(format!("there is no directory {}", output.display()))
-                .with_hint("make it first, or name a file"),
-        );
+        return none(output);
     }
-    Ok(output.to_owned())
+    match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => none(parent),
+        _ => Ok(output.to_owned()),
+    }
 }
 
 /// Fetches a file to `target`, or goes on with it; returns where it is.

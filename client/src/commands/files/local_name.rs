@@ -1,7 +1,7 @@
 //! What a file from the server is called on this machine.
 
 /// The longest name that common file systems take, in bytes.
-const LONGEST: usize = 255;
+pub(crate) const LONGEST: usize = 255;
 /// What stands for a character that a name on this machine must not have.
 const INSTEAD: char = '_';
 /// What a file is called of whose name nothing is left.
@@ -12,12 +12,12 @@ const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
 /// Makes a harmless file name of a name that somebody else chose.
 ///
 /// What comes out names a file in the directory that it is put in, and nothing else, on every common system: it has 1 to 255 bytes less
-/// `reserve`, no separator or colon, nothing that commands a terminal or cannot be seen, no dot, dash or space at its beginning, no dot or
-/// space at its end, and is no device. Much of a name that is harmless already stays as it is; the ending stays if it can.
+/// `reserve`, no separator or colon, nothing that commands a terminal or cannot be seen, no dot, dash, tilde or space at its beginning, no dot
+/// or space at its end, and is no device. Much of a name that is harmless already stays as it is; the ending stays if it can.
 pub(crate) fn local_name(name: &str, reserve: usize) -> String {
     let longest = LONGEST.saturating_sub(reserve).max(NAMELESS.len());
     let trimmed = name
-        .trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '.' | '-') || !is_harmless(c))
+        .trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '.' | '-' | '~') || !is_harmless(c))
         .trim_end_matches(|c: char| c.is_whitespace() || c == '.');
     let cleaned: String = trimmed.chars().map(|c| if is_harmless(c) { c } else { INSTEAD }).collect();
     let mut local = cut(&cleaned, longest);
@@ -122,6 +122,8 @@ mod tests {
             (".bashrc", "bashrc"),
             (".", "file"),
             ("..", "file"),
+            ("~", "file"),
+            ("~root", "root"),
             ("", "file"),
             (" \t\n", "file"),
             ("con", "_con"),
@@ -175,7 +177,7 @@ mod tests {
             prop_assert!(!local.is_empty() && local.len() <= 255 - reserve);
             let components: Vec<_> = Path::new(&local).components().collect();
             prop_assert!(matches!(components[..], [Component::Normal(only)] if only == local.as_str()), "{local:?}");
-            prop_assert!(!local.starts_with(['.', '-', ' ']) && !local.ends_with(['.', ' ']), "{local:?}");
+            prop_assert!(!local.starts_with(['.', '-', '~', ' ']) && !local.ends_with(['.', ' ']), "{local:?}");
             let hidden = crate::text::visible(&local) != local;
             prop_assert!(!hidden, "{local:?}");
             prop_assert!(!is_device(&local), "{local:?}");

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::local_name::numbered;
+use super::local_name::{LONGEST, local_name, numbered};
 use super::notes::{DownloadNote, FileIdentity, Notes, forget, keep, load};
 use crate::error::CommandError;
 
@@ -132,6 +132,14 @@ impl Partial {
 
 /// The error of a name that is taken.
 pub(crate) fn already_there(path: &Path) -> CommandError {
+    let is_place = |kind: fs::FileType| kind.is_file() || kind.is_dir() || kind.is_symlink();
+    if fs::symlink_metadata(path).is_ok_and(|found| !is_place(found.file_type())) {
+        return CommandError::Failed(format!(
+            "{} is a pipe or a device; nothing was written to it",
+            path.display()
+        ))
+        .with_hint("`greffe files get ID -o - > PATH` writes there");
+    }
     CommandError::Failed(format!("{} is there already; nothing was overwritten", path.display()))
         .with_hint("`greffe files get ID -o PATH` puts it elsewhere, --keep-both adds a number to its name")
 }
@@ -142,7 +150,11 @@ fn beside(target: &Path) -> Result<PathBuf, CommandError> {
         .file_name()
         .ok_or_else(|| CommandError::Usage(format!("{} does not name a file", target.display())))?;
     let mut partial = std::ffi::OsString::from(PREFIX);
-    partial.push(name);
+    if name.len() + ADDED <= LONGEST {
+        partial.push(name);
+    } else {
+        partial.push(local_name(&name.to_string_lossy(), ADDED));
+    }
     partial.push(SUFFIX);
     Ok(target.with_file_name(partial))
 }
@@ -162,7 +174,7 @@ fn open_existing(path: &Path) -> io::Result<Option<(File, fs::Metadata)>> {
         found => found?,
     };
     if !found.file_type().is_file() {
-        return Err(io::Error::other("it is a link, a directory or a device"));
+        return Err(io::Error::other("it is a link, a directory or a device; remove it"));
     }
     let file = match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -341,6 +353,18 @@ mod tests {
         assert!(partial.put_in_place(false).is_err());
         assert_eq!(fs::read_to_string(place.path("precious"))?, "precious");
         assert!(!place.path("nowhere").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_of_any_length_has_a_partial_file() -> Result<(), Box<dyn Error>> {
+        let place = Place::new()?;
+        for name in ["x".repeat(255), "ä".repeat(127)] {
+            let partial = place.open(&name, "1")?;
+            partial.handle()?.write_all(b"new")?;
+            assert_eq!(partial.put_in_place(false)?, place.path(&name));
+        }
+        assert_eq!(place.left()?.len(), 2);
         Ok(())
     }
 

@@ -63,14 +63,16 @@ impl Client {
                 Ok(()) => return Ok(sending.hash.finish()),
                 Err(error) => error,
             };
-            let again =
-                error.is_transient() || error.is(ErrorReason::OffsetMismatch) || error.is(ErrorReason::UploadBusy);
-            if !again {
+            let go_on = [
+                ErrorReason::OffsetMismatch,
+                ErrorReason::UploadBusy,
+                ErrorReason::UploadStalled,
+            ];
+            if !error.is_transient() && !go_on.into_iter().any(|reason| error.is(reason)) {
                 return Err(error);
             }
             let before = sending.committed;
-            let now = self.upload(&sending.upload_id).await?;
-            sending.committed = u64::try_from(now.committed_size).unwrap_or_default();
+            sending.committed = self.committed(&sending.upload_id).await?;
             if sending.committed > before {
                 pauses.reset();
                 deadline = Instant::now() + self.options().retry_for;
@@ -80,7 +82,14 @@ impl Client {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
+            // The server may have gone on with what came before the cut: whatever it has by now is not sent again.
+            sending.committed = self.committed(&sending.upload_id).await?;
         }
+    }
+
+    async fn committed(&self, upload_id: &str) -> Result<u64, Error> {
+        let upload = self.upload(upload_id).await?;
+        Ok(u64::try_from(upload.committed_size).unwrap_or_default())
     }
 }
 

@@ -100,14 +100,26 @@ pub(super) fn note_upload(
 ) -> Result<Decision, Error> {
     live_session(context, caller)?;
     let upload = own(context, caller.user, id)?;
+    Ok(set(Upload {
+        used: context.now,
+        ..grown(upload, committed)?
+    }))
+}
+
+/// What was found at start is of before: the upload's last use is what it was.
+pub(super) fn find_upload(context: &Context<'_>, owner: UserId, id: FileId, committed: i64) -> Result<Decision, Error> {
+    Ok(set(grown(own(context, owner, id)?, committed)?))
+}
+
+/// An upload with more bytes; never with fewer.
+fn grown(upload: &Upload, committed: i64) -> Result<Upload, Error> {
     if committed > upload.size {
         return Err(Error::FileTooLarge { limit: upload.size });
     }
-    Ok(set(Upload {
+    Ok(Upload {
         committed: committed.max(upload.committed),
-        used: context.now,
         ..upload.clone()
-    }))
+    })
 }
 
 pub(super) fn drop_upload(context: &Context<'_>, owner: UserId, id: FileId) -> Result<Decision, Error> {

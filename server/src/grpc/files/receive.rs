@@ -1,4 +1,4 @@
-//! Bytes on their way here: written and hashed by a blocking thread, which a bounded channel keeps in step with the client.
+//! Bytes on their way here: written and hashed by blocking threads, with which a bounded channel keeps the client in step.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,8 @@ use bytes::Bytes;
 use greffe_api::v1::write_upload_request::Part;
 use greffe_api::v1::{self, CompleteUploadRequest, UploadChunkRequest, UploadFileRequest, WriteUploadRequest};
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
 use super::super::{App, convert};
@@ -19,13 +21,14 @@ use crate::domain::files::Upload;
 use crate::domain::ids::{FileId, sha256};
 use crate::domain::permissions;
 use crate::domain::text::{FileName, MediaType};
-use crate::staging::{Claim, Writing};
+use crate::staging::{Claim, Syncing, Writing};
 
 /// Chunks that wait for the disk.
 const CHUNKS: usize = 4;
-/// How long a client may send nothing. What it sent stays.
-const IDLE: Duration = Duration::from_secs(60);
-/// Bytes after which what was written is synced and counts, at the latest.
+/// How often it is looked, while a client brings nothing, whether its session is still there.
+const LOOK: Duration = Duration::from_millis(500);
+/// Bytes after which what was written is synced and counts; twice as many are not yet, at most. Only a loss of power can take away what is not synced: what a crash of
+/// the server leaves is found at the next start.
 const SYNC_EACH: i64 = 16 * 1024 * 1024;
 
 pub(super) fn name(text: String) -> Result<FileName, Error> {
@@ -60,15 +63,31 @@ fn begin(app: &App, caller: &Caller, id: &str, offset: i64) -> Result<(Upload, C
 /// What a client sends next.
 enum Next {
     Chunk(Bytes),
-    /// It has sent all, or nothing for too long.
+    /// It has sent all that it wanted to.
     End,
+    /// It has sent nothing for too long.
+    Stalled,
 }
 
-async fn next(app: &App, stream: &mut Streaming<WriteUploadRequest>) -> Result<Next, Status> {
-    let Ok(part) = tokio::time::timeout(IDLE, stream.message()).await else {
-        return Ok(Next::End);
+/// How long a client may send nothing. What it sent stays.
+fn pause(app: &App) -> Duration {
+    Duration::from_secs(app.config.limits.upload_pause_seconds)
+}
+
+async fn next(app: &App, caller: &Caller, stream: &mut Streaming<WriteUploadRequest>) -> Result<Next, Status> {
+    let deadline = Instant::now() + pause(app);
+    let part = loop {
+        let part = timeout(LOOK, stream.message()).await;
+        // Who is put out is so at once, whether they send or not.
+        app.view()
+            .read(|state| state.session(caller.session).map(|_| ()).ok_or(Error::SessionEnded))?;
+        match part {
+            Ok(part) => break part?,
+            Err(_) if Instant::now() < deadline => {}
+            Err(_) => return Ok(Next::Stalled),
+        }
     };
-    match part?.map(|request| request.part) {
+    match part.map(|request| request.part) {
         None => Ok(Next::End),
         Some(Some(Part::Chunk(chunk))) => {
             check_chunk(app, &chunk)?;
@@ -94,7 +113,7 @@ pub(super) async fn stream(
     caller: Caller,
     mut stream: Streaming<WriteUploadRequest>,
 ) -> Result<i64, Status> {
-    let first = tokio::time::timeout(IDLE, stream.message()).await;
+    let first = timeout(pause(app), stream.message()).await;
     let header = match first.unwrap_or(Ok(None))?.and_then(|request| request.part) {
         Some(Part::Header(header)) => header,
         Some(Part::Chunk(_)) | None => {
@@ -102,24 +121,39 @@ pub(super) async fn stream(
         }
     };
     let (upload, claim) = begin(app, &caller, &header.upload_id, header.offset)?;
-    let (chunks, queue) = mpsc::channel(CHUNKS);
-    let writing = write(app, caller, &upload, claim, queue);
-    let ended = loop {
-        match next(app, &mut stream).await {
-            // The writer goes away when it can write no more, and says why below.
-            Ok(Next::Chunk(chunk)) => {
-                if chunks.send(chunk).await.is_err() {
-                    break Ok(());
+    let app = Arc::clone(app);
+    // It goes on if the client goes: what it sent before, and waits here, counts, and is not to be sent again.
+    let work = tokio::spawn(async move {
+        let (chunks, queue) = mpsc::channel(CHUNKS);
+        let writing = write(&app, caller, &upload, claim, queue);
+        let ended = loop {
+            let next = tokio::select! {
+                next = next(&app, &caller, &mut stream) => next,
+                // The writer goes away when it can write no more, and says why below.
+                () = chunks.closed() => break Ok(false),
+            };
+            match next {
+                Ok(Next::Chunk(chunk)) => {
+                    if chunks.send(chunk).await.is_err() {
+                        break Ok(false);
+                    }
                 }
+                Ok(Next::End) => break Ok(false),
+                Ok(Next::Stalled) => break Ok(true),
+                Err(status) => break Err(status),
             }
-            Ok(Next::End) => break Ok(()),
-            Err(status) => break Err(status),
+        };
+        drop(chunks);
+        let committed = writing.await?;
+        if ended? {
+            return Err(Error::UploadStalled { committed }.into());
         }
-    };
-    drop(chunks);
-    let committed = writing.await?;
-    ended?;
-    Ok(committed)
+        Ok(committed)
+    });
+    work.await.map_err(|error| {
+        tracing::error!(%error, "Receiving a file failed");
+        Error::Internal
+    })?
 }
 
 /// Receives one chunk, and returns how many bytes are on the disk.
@@ -136,58 +170,102 @@ pub(super) async fn chunk(app: &Arc<App>, caller: Caller, request: UploadChunkRe
     Ok(committed)
 }
 
-/// Begins to write what comes out of `chunks`, and tells in the end how many bytes are on the disk. It goes on if nobody waits for that any more:
-/// what came before the client went counts.
+/// Writes what comes out of `chunks`, and tells in the end how many bytes are on the disk. It goes on if nobody waits for that any more: what came
+/// before the client went counts.
 fn write(
     app: &Arc<App>,
     caller: Caller,
     upload: &Upload,
     claim: Claim,
-    mut chunks: mpsc::Receiver<Bytes>,
+    chunks: mpsc::Receiver<Bytes>,
 ) -> impl Future<Output = Result<i64, Error>> + use<> {
-    let (app, runtime) = (Arc::clone(app), tokio::runtime::Handle::current());
-    let (id, size, mut committed) = (upload.id, upload.size, upload.committed);
-    let work = tokio::task::spawn_blocking(move || {
-        let mut writing = claim.open(committed).map_err(|error| failed(&error))?;
-        let commit = |writing: &Writing<'_>, committed: &mut i64| {
-            writing.sync().map_err(|error| failed(&error))?;
-            let note = Command::NoteUpload {
-                caller,
-                id,
-                committed: writing.offset(),
-            };
-            runtime.block_on(app.journal.append(note))?;
-            *committed = writing.offset();
-            Ok::<_, Error>(())
-        };
-        let outcome = loop {
-            let Some(chunk) = chunks.blocking_recv() else {
-                break Ok(());
-            };
-            let length = i64::try_from(chunk.len()).unwrap_or(i64::MAX);
-            if writing.offset().saturating_add(length) > size {
-                break Err(Error::FileTooLarge { limit: size });
-            }
-            if let Err(error) = writing.write(&chunk) {
-                break Err(failed(&error));
-            }
-            if writing.offset() - committed >= SYNC_EACH {
-                commit(&writing, &mut committed)?;
-            }
-        };
-        // Nobody is to wait for a place while this one is already on its way out.
-        drop(chunks);
-        if writing.offset() > committed {
-            commit(&writing, &mut committed)?;
+    let committing = Committing {
+        app: Arc::clone(app),
+        caller,
+        id: upload.id,
+    };
+    let work = tokio::spawn(write_all(committing, claim, upload.committed, upload.size, chunks));
+    async move { joined(work.await) }
+}
+
+/// What a task came to that worked on a file.
+fn joined<T>(outcome: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
+    outcome.map_err(|error| {
+        tracing::error!(%error, "A task that worked on a file died");
+        Error::Internal
+    })?
+}
+
+async fn write_all(
+    committing: Committing,
+    claim: Claim,
+    mut committed: i64,
+    size: i64,
+    mut chunks: mpsc::Receiver<Bytes>,
+) -> Result<i64, Error> {
+    let opened = blocking(move || claim.open(committed)).await?;
+    let mut writing = opened.map_err(|error| failed(&error))?;
+    let mut commit: Option<JoinHandle<Result<i64, Error>>> = None;
+    let mut begun = committed;
+    let outcome = loop {
+        // A thread is taken for what is there only: however many clients are slow, none of them holds one.
+        let mut came = Vec::with_capacity(CHUNKS);
+        if chunks.recv_many(&mut came, CHUNKS).await == 0 {
+            break Ok(());
         }
-        writing.keep_hash();
-        outcome.map(|()| committed)
-    });
-    async move {
-        work.await.map_err(|error| {
-            tracing::error!(%error, "A thread that wrote a file died");
-            Error::Internal
-        })?
+        let (written, back) = blocking(move || (write_each(&mut writing, &came, size), writing)).await?;
+        writing = back;
+        if written.is_err() {
+            break written;
+        }
+        if writing.offset() - begun >= SYNC_EACH {
+            if let Some(commit) = commit.take() {
+                committed = joined(commit.await)?;
+            }
+            begun = writing.offset();
+            // Writing goes on meanwhile: a client that waits for the disk fills every buffer on the way, and all of that is lost in a crash.
+            commit = Some(tokio::spawn(committing.clone().run(writing.syncing(), begun)));
+        }
+    };
+    // Nobody is to wait for a place while this one is already on its way out.
+    drop(chunks);
+    if let Some(commit) = commit {
+        committed = joined(commit.await)?;
+    }
+    if writing.offset() > committed {
+        committed = committing.run(writing.syncing(), writing.offset()).await?;
+    }
+    writing.keep_hash();
+    outcome.map(|()| committed)
+}
+
+/// Writes chunks, as far as they fit into `size` and onto the disk.
+fn write_each(writing: &mut Writing, chunks: &[Bytes], size: i64) -> Result<(), Error> {
+    for chunk in chunks {
+        let length = i64::try_from(chunk.len()).unwrap_or(i64::MAX);
+        if writing.offset().saturating_add(length) > size {
+            return Err(Error::FileTooLarge { limit: size });
+        }
+        writing.write(chunk).map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+/// Makes bytes of an upload count.
+#[derive(Clone)]
+struct Committing {
+    app: Arc<App>,
+    caller: Caller,
+    id: FileId,
+}
+
+impl Committing {
+    /// Brings the first `committed` bytes to the disk, and has the journal's writer note them; returns how many.
+    async fn run(self, sync: Syncing, committed: i64) -> Result<i64, Error> {
+        blocking(move || sync.run()).await?.map_err(|error| failed(&error))?;
+        let Self { app, caller, id } = self;
+        app.journal.append(Command::NoteUpload { caller, id, committed }).await?;
+        Ok(committed)
     }
 }
 
@@ -275,14 +353,7 @@ pub(super) async fn small_file(
         }
         let limits = app.config.limits.of_files();
         app.view().read(|state| may_upload(state, limits, caller.user, room, size))?;
-        let (written, claim) = blocking(move || {
-            let written = claim.open(0).and_then(|mut writing| {
-                writing.write(&content)?;
-                writing.sync()
-            });
-            (written, claim)
-        })
-        .await?;
+        let (written, claim) = blocking(move || (claim.write_whole(&content), claim)).await?;
         if let Err(error) = written {
             blocking(move || claim.remove()).await?;
             return Err(failed(&error));
