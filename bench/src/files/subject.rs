@@ -57,14 +57,14 @@ impl Sample {
     fn figures(&self, server: Option<u32>, bytes: u64) -> anyhow::Result<Figures> {
         let now = Self::take(server)?;
         let seconds = (now.at - self.at).as_secs_f64();
-        let own = (now.client - self.client).as_secs_f64();
-        let served = (now.server - self.server).as_secs_f64();
-        let all = (now.all.saturating_sub(self.all)).as_secs_f64();
-        let work = if server.is_some() { served } else { own };
+        let own = now.client.saturating_sub(self.client).as_secs_f64();
+        let theirs = now.server.saturating_sub(self.server).as_secs_f64();
+        let all = now.all.saturating_sub(self.all).as_secs_f64();
+        let work = if server.is_some() { theirs } else { own };
         let mut figures = BTreeMap::from([
             ("bytes_per_second", bytes as f64 / seconds),
             ("server_seconds_per_byte", work / bytes as f64),
-            ("others_share", (all - own - served).max(0.0) / seconds),
+            ("others_share", (all - own - theirs).max(0.0) / seconds),
         ]);
         if server.is_some() {
             figures.insert("client_share", own / seconds);
