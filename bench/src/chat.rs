@@ -8,6 +8,7 @@
     reason = "numbers of users, bytes and nanoseconds of a run are far from where casts lose something"
 )]
 
+mod commit;
 mod driver;
 mod drivers;
 mod figures;
@@ -68,7 +69,7 @@ pub(crate) struct ChatArgs {
     /// Other servers to measure beside Greffe, in turns with it
     #[arg(long, value_enum, value_delimiter = ',')]
     peers: Vec<Peer>,
-    /// Measures a bare gRPC fan-out too, the floor of what Greffe can cost
+    /// Measures a bare gRPC fan-out too, and in workload p a bare group commit: the floors of what Greffe can cost
     #[arg(long)]
     floor: bool,
     /// Adds each run to this file, as a line of JSON
@@ -109,7 +110,12 @@ pub(crate) fn run(args: &ChatArgs) -> anyhow::Result<()> {
         };
         let mut records: Vec<Record> = Vec::new();
         for round in 1..=args.runs as usize {
-            for &subject in &subjects {
+            let commit = Subject::Commit;
+            let more = (args.floor && workload == Workload::P).then_some(&commit);
+            let able = subjects
+                .iter()
+                .filter(|subject| !workload.needs_history() || **subject == Subject::Greffe);
+            for &subject in able.chain(more) {
                 let record = run::once(&place, subject, workload, round)
                     .with_context(|| format!("workload {}, {}, run {round}", workload.letter(), subject.name()))?;
                 ui::note(format_args!("{}", figures::line(&record)));

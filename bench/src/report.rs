@@ -63,13 +63,17 @@ pub(crate) fn table(title: &str, records: &[Record], columns: &[Column]) -> Stri
     if subjects.len() > 1 {
         lines[0].push(format!("{first} is"));
     }
+    let trusted = trusted(records);
     for subject in &subjects {
-        let own: Vec<&Record> = records.iter().filter(|record| record.subject == *subject).collect();
-        let doubtful = own.iter().filter(|record| !record.doubts.is_empty()).count();
-        let mark = if doubtful > 0 {
-            format!(" ({doubtful} of {} doubtful)", own.len())
-        } else {
-            String::new()
+        let own: Vec<&Record> = trusted.iter().copied().filter(|record| record.subject == *subject).collect();
+        let doubtful = records
+            .iter()
+            .filter(|record| record.subject == *subject && !record.doubts.is_empty())
+            .count();
+        let mark = match doubtful {
+            0 => String::new(),
+            _ if own.iter().all(|record| record.doubts.is_empty()) => format!(" ({doubtful} doubtful left out)"),
+            _ => " (all doubtful)".to_owned(),
         };
         let mut line = vec![format!("{subject}{mark}")];
         line.extend(columns.iter().map(|column| {
@@ -77,7 +81,9 @@ pub(crate) fn table(title: &str, records: &[Record], columns: &[Column]) -> Stri
             spread(figures.map(|figure| figure * column.scale).collect())
         }));
         if subjects.len() > 1 {
-            let ratio = columns.first().and_then(|column| ratio(records, column.figure, first, subject));
+            let ratio = columns
+                .first()
+                .and_then(|column| ratio(&trusted, column.figure, first, subject));
             line.push(
                 ratio
                     .filter(|_| *subject != first)
@@ -89,15 +95,29 @@ pub(crate) fn table(title: &str, records: &[Record], columns: &[Column]) -> Stri
     aligned(&lines)
 }
 
-/// How many times `other`'s figure that of `first` is: the median of the runs that both have.
-fn ratio(records: &[Record], figure: &str, first: &str, other: &str) -> Option<f64> {
-    let of = |subject: &str, run: usize| {
-        let record = records.iter().find(|record| record.subject == subject && record.run == run);
-        record.and_then(|record| record.figures.get(figure)).copied()
+/// The records without doubts; of a subject that has none, all.
+fn trusted(records: &[Record]) -> Vec<&Record> {
+    let good = |record: &Record| record.doubts.is_empty();
+    let has_good = |subject: &str| records.iter().any(|other| other.subject == subject && good(other));
+    records
+        .iter()
+        .filter(|record| good(record) || !has_good(&record.subject))
+        .collect()
+}
+
+/// How many times `other`'s figure that of `first` is: the median of the runs that both have, or the ratio of medians if there are none.
+fn ratio(records: &[&Record], figure: &str, first: &str, other: &str) -> Option<f64> {
+    let of = |subject: &str| -> BTreeMap<usize, f64> {
+        let own = records.iter().filter(|record| record.subject == subject);
+        own.filter_map(|record| Some((record.run, *record.figures.get(figure)?)))
+            .collect()
     };
-    let runs = records.iter().filter(|record| record.subject == first).map(|record| record.run);
-    let ratios = runs.filter_map(|run| Some(of(first, run)? / of(other, run)?)).collect();
-    median(ratios)
+    let (first, other) = (of(first), of(other));
+    let ratios = first
+        .iter()
+        .filter_map(|(run, figure)| Some(figure / other.get(run)?))
+        .collect();
+    median(ratios).or_else(|| Some(median(first.into_values().collect())? / median(other.into_values().collect())?))
 }
 
 /// The median; of an even number of values the upper one of the two in the middle. None of nothing.
@@ -154,4 +174,56 @@ fn aligned(lines: &[Vec<String>]) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMN: Column = Column {
+        figure: "speed",
+        heading: "speed",
+        scale: 1.0,
+    };
+
+    fn record(subject: &str, run: usize, speed: f64, doubts: &[&str]) -> Record {
+        Record {
+            workload: "w".to_owned(),
+            subject: subject.to_owned(),
+            run,
+            doubts: doubts.iter().map(|doubt| (*doubt).to_owned()).collect(),
+            figures: BTreeMap::from([("speed", speed)]),
+        }
+    }
+
+    #[test]
+    fn a_table_compares_run_by_run() {
+        let records = [
+            record("one", 1, 10.0, &[]),
+            record("two", 1, 5.0, &[]),
+            record("one", 2, 300.0, &[]),
+            record("two", 2, 100.0, &[]),
+            record("one", 3, 20.0, &[]),
+            record("two", 3, 5.0, &[]),
+        ];
+        let table = table("title", &records, &[COLUMN]);
+        assert!(table.contains("| title | speed              | one is |"), "{table}");
+        assert!(table.contains("| one   | 20.0 (10.0 to 300) |        |"), "{table}");
+        assert!(table.contains("| two   | 5.00 (5.00 to 100) | 3.00 x |"), "{table}");
+    }
+
+    #[test]
+    fn doubtful_runs_count_only_where_there_is_no_other() {
+        let records = [
+            record("one", 1, 10.0, &[]),
+            record("one", 2, 99.0, &["disturbed"]),
+            record("two", 2, 5.0, &["disturbed"]),
+        ];
+        let table = table("title", &records, &[COLUMN]);
+        assert!(table.contains("| one (1 doubtful left out) | 10.0  |"), "{table}");
+        assert!(
+            table.contains("| two (all doubtful)        | 5.00  | 2.00 x |"),
+            "{table}"
+        );
+    }
 }

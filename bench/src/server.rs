@@ -1,5 +1,6 @@
 //! Servers as processes: started on given cores with a fresh directory, waited for, stopped by their pid.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -98,6 +99,13 @@ impl Drop for Process {
     }
 }
 
+/// A command that starts `program` and ends with this process, however that ends. (Dropping [`Process`] is enough unless it is killed.)
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]).arg(program);
+    command
+}
+
 /// Starts `command` on `cores`.
 fn spawn(command: &mut Command, cores: &Cores) -> anyhow::Result<Child> {
     cpu::pinned(cores, || {
@@ -110,7 +118,7 @@ fn spawn(command: &mut Command, cores: &Cores) -> anyhow::Result<Child> {
 pub(crate) fn greffe(binary: &Path, data: &Path, cores: &Cores, limits: &[(&str, u64)]) -> anyhow::Result<Process> {
     let log = data.with_extension("log");
     let errors = File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
-    let mut command = Command::new(binary);
+    let mut command = self::command(binary);
     command
         .arg("--data-dir")
         .arg(data)

@@ -4,3 +4,4 @@ pub(super) mod greffe;
 pub(super) mod irc;
 pub(super) mod mqtt;
 pub(super) mod nats;
+pub(super) mod xmpp;

@@ -19,7 +19,7 @@ const NOISE: f64 = 0.15;
 pub(super) type Figures = BTreeMap<&'static str, f64>;
 
 /// Why a run's figures are not to be trusted.
-pub(super) fn doubts(measured: &Measured, task: Task) -> Vec<String> {
+pub(super) fn doubts(measured: &Measured, figures: &Figures) -> Vec<String> {
     let mut doubts: Vec<String> = measured.failure.iter().cloned().collect();
     if !measured.verdict.is_good() {
         doubts.push(format!("{:?}", measured.verdict));
@@ -28,15 +28,17 @@ pub(super) fn doubts(measured: &Measured, task: Task) -> Vec<String> {
         let number = measured.unanswered;
         doubts.push(format!("{number} sends without an answer, or with more than one"));
     }
-    let own = share(measured.own_time, task.measure);
-    if own > BUSY {
+    if let Some(own) = figures.get("generator_share").filter(|own| **own > BUSY) {
         doubts.push(format!("the generator was busy for {own:.2} of the time"));
     }
-    let others = share(measured.others_time, task.measure);
-    if others > NOISE {
-        doubts.push(format!("other programs took {others:.2} of a core"));
-    }
+    doubts.extend(disturbed(figures));
     doubts
+}
+
+/// Whether something else disturbed a run.
+pub(super) fn disturbed(figures: &Figures) -> Option<String> {
+    let others = figures.get("others_share").filter(|others| **others > NOISE)?;
+    Some(format!("other programs took {others:.2} of a core"))
 }
 
 fn share(time: Duration, of: Duration) -> f64 {
@@ -70,7 +72,11 @@ pub(super) fn figures(measured: &Measured, task: Task) -> Figures {
             measured.received as f64 / measured.deliveries as f64,
         );
         figures.insert("sends_per_second", measured.sends as f64 / seconds);
+        figures.insert("server_seconds_per_million_sends", server * 1e6 / measured.sends as f64);
         figures.insert("server_seconds_per_million", server * 1e6 / measured.deliveries as f64);
+    }
+    if task.crowd.late > 0 {
+        figures.insert("coming_back_seconds", measured.coming_back.as_secs_f64());
     }
     let stalled = task.crowd.stalled * task.crowd.rooms;
     if stalled > 0 {
@@ -79,6 +85,10 @@ pub(super) fn figures(measured: &Measured, task: Task) -> Figures {
     }
     let histograms = [
         (["latency_p50", "latency_p99", "latency_p999"], &measured.latency),
+        (
+            ["meanwhile_p50", "meanwhile_p99", "meanwhile_p999"],
+            &measured.meanwhile,
+        ),
         (["last_p50", "last_p99", "last_p999"], &measured.last),
         (
             ["round_trip_p50", "round_trip_p99", "round_trip_p999"],
@@ -134,8 +144,10 @@ pub(super) fn columns(workload: Workload) -> &'static [Column] {
     match workload.pace() {
         Pace::Silence => &[MEMORY, OPENED, OPENING],
         Pace::Window(_) if workload == Workload::S => &[STALLED, DELIVERIES, COST, P99, GENERATOR],
+        Pace::Window(_) if workload == Workload::P => &[SENDS, SEND_COST, P50, P99, GENERATOR],
         Pace::Window(_) => &[DELIVERIES, SENDS, COST, BYTES, P50, P99, GENERATOR],
         Pace::PerSecond(_) if workload == Workload::E => &[LAST_P99, LAST_P50, P50, P99, COST, GENERATOR],
+        Pace::PerSecond(_) if workload == Workload::G => &[BACK, P99, MEANWHILE, GENERATOR],
         Pace::PerSecond(_) => &[COST, P50, P99, P999, GENERATOR],
         Pace::Questions(_) => &[P50, P99, P999, TRIP_P50, TRIP_P99, SYNC_P50],
         Pace::Turns => &[ANSWER_P50, ANSWER_P99, SYNC_P50, SYNC_P99, P50, P99, SENDS],
@@ -150,6 +162,9 @@ const DELIVERIES: Column = column("deliveries_per_second", "million deliveries/s
 const SENDS: Column = column("sends_per_second", "sends/s", 1.0);
 const COST: Column = column("server_seconds_per_million", "server CPU s/million", 1.0);
 const BYTES: Column = column("bytes_per_delivery", "bytes each", 1.0);
+const SEND_COST: Column = column("server_seconds_per_million_sends", "server CPU s/million sends", 1.0);
+const BACK: Column = column("coming_back_seconds", "all back after s", 1.0);
+const MEANWHILE: Column = column("meanwhile_p99", "others' p99 us meanwhile", 1e6);
 const GENERATOR: Column = column("generator_share", "generator's share", 1.0);
 const P50: Column = column("latency_p50", "p50 us", 1e6);
 const P99: Column = column("latency_p99", "p99 us", 1e6);

@@ -81,6 +81,10 @@ pub(super) struct Measured {
     pub(super) server_time: Duration,
     /// Processor time of this thread within the measured time.
     pub(super) own_time: Duration,
+    /// How long those who came late took until all of them had everything.
+    pub(super) coming_back: Duration,
+    /// [`Measured::latency`] of the others meanwhile.
+    pub(super) meanwhile: Histogram<u64>,
     /// Processor time of the server until all connections were open.
     pub(super) opening_time: Duration,
     /// Processor time of everything but the server and this thread within the measured time.
@@ -104,11 +108,16 @@ pub(super) fn run(task: Task, drivers: Vec<Box<dyn Driver>>) -> anyhow::Result<M
     engine.measured.memory = memory;
     let before = engine.sample()?.server;
     let begin = Instant::now();
-    engine.open_all()?;
+    let late = task.crowd.late * task.crowd.rooms;
+    let first = 0..(task.crowd.users - late) as usize;
+    engine.open(first, OPENING, &mut Schedule::none())?;
     engine.measured.opening = begin.elapsed();
     engine.measured.opening_time = engine.sample()?.server.saturating_sub(before);
     engine.measured.memory[1] = self::memory(task)?;
     engine.talk()?;
+    if late > 0 {
+        engine.come_back()?;
+    }
     engine.drain()?;
     engine.measured.memory[2] = self::memory(task)?;
     Ok(engine.finish())
@@ -187,6 +196,8 @@ impl Engine {
                 round_trip: histogram(),
                 answer: histogram(),
                 opening: Duration::ZERO,
+                coming_back: Duration::ZERO,
+                meanwhile: histogram(),
                 opening_time: Duration::ZERO,
                 others_time: Duration::ZERO,
                 memory_begin: 0,
@@ -204,16 +215,17 @@ impl Engine {
         nanoseconds(self.clock.elapsed())
     }
 
-    /// Opens all connections, some at a time.
-    fn open_all(&mut self) -> anyhow::Result<()> {
+    /// Opens the connections of `users`, at most `at_once` at a time, while the others keep to `schedule`.
+    fn open(&mut self, users: std::ops::Range<usize>, at_once: usize, schedule: &mut Schedule) -> anyhow::Result<()> {
         let deadline = Instant::now() + OPEN_WITHIN;
-        let mut begun = 0;
-        while self.open < self.connections.len() {
-            while begun < self.connections.len() && begun - self.open < OPENING {
-                self.connections[begun].connect(self.task.address, self.poll.registry(), Token(begun))?;
-                begun += 1;
+        let mut next = users.start;
+        while self.open < users.end {
+            while next < users.end && next - self.open < at_once {
+                self.connections[next].connect(self.task.address, self.poll.registry(), Token(next))?;
+                next += 1;
             }
-            self.turn_around(IDLE)?;
+            let wait = self.keep_to(schedule);
+            self.turn_around(wait)?;
             if let Some(failure) = &self.measured.failure {
                 bail!("a connection cannot be opened: {failure}");
             }
@@ -221,11 +233,40 @@ impl Engine {
                 bail!(
                     "after {OPEN_WITHIN:?} only {} of {} connections are open",
                     self.open,
-                    self.connections.len()
+                    users.end
                 );
             }
         }
         Ok(())
+    }
+
+    /// Has all those who are late come at once, while the others go on.
+    fn come_back(&mut self) -> anyhow::Result<()> {
+        let begin = self.now();
+        let before = std::mem::replace(&mut self.measured.latency, histogram());
+        self.counted = begin..u64::MAX;
+        let counted = (self.measured.deliveries, self.measured.received);
+        let users = self.connections.len();
+        let mut schedule = Schedule::new(self.task, begin);
+        self.open(self.open..users, users, &mut schedule)?;
+        self.measured.coming_back = Duration::from_nanos(self.now() - begin);
+        self.measured.meanwhile = std::mem::replace(&mut self.measured.latency, before);
+        self.counted = u64::MAX..u64::MAX;
+        (self.measured.deliveries, self.measured.received) = counted;
+        Ok(())
+    }
+
+    /// Says what is due, and returns how long nothing is.
+    fn keep_to(&mut self, schedule: &mut Schedule) -> Duration {
+        let now = self.now();
+        let kind = match self.task.pace {
+            Pace::Questions(_) => Kind::Asked,
+            _ => Kind::Said,
+        };
+        while let Some((sender, due)) = schedule.next(now) {
+            self.say(sender, kind, due);
+        }
+        schedule.wait(now).map_or(IDLE, |wait| wait.min(IDLE))
     }
 
     /// Has everyone talk at the given pace until the measured time is over.
@@ -250,17 +291,10 @@ impl Engine {
             if now >= self.counted.end || self.measured.failure.is_some() {
                 break;
             }
-            while let Some((sender, due)) = schedule.next(now) {
-                let kind = match self.task.pace {
-                    Pace::Questions(_) => Kind::Asked,
-                    _ => Kind::Said,
-                };
-                self.say(sender, kind, due);
-            }
             if let Pace::Window(window) = self.task.pace {
                 self.fill_windows(window, now);
             }
-            let wait = schedule.wait(now).map_or(IDLE, |wait| wait.min(IDLE));
+            let wait = self.keep_to(&mut schedule);
             self.turn_around(wait)?;
         }
         if let Some(start) = start {
@@ -444,8 +478,10 @@ impl Engine {
             // The echo of a question or an answer tells nothing.
             return;
         }
-        self.measured.deliveries += u64::from(self.counted.contains(&now));
-        record(&mut self.measured.latency, &self.counted, now, time);
+        if !self.task.crowd.is_late(user) {
+            self.measured.deliveries += u64::from(self.counted.contains(&now));
+            record(&mut self.measured.latency, &self.counted, now, time);
+        }
         match kind {
             Kind::Said => match self.task.pace {
                 Pace::Window(window) if !self.is_willing[sender as usize] && self.ledger.may_send(sender, window) => {
@@ -561,6 +597,16 @@ struct Schedule {
 }
 
 impl Schedule {
+    /// Nobody says anything.
+    fn none() -> Self {
+        Self {
+            begin: 0,
+            gap: f64::INFINITY,
+            senders: 1,
+            said: 0,
+        }
+    }
+
     fn new(task: Task, begin: u64) -> Self {
         let senders = u64::from(task.crowd.all_senders().end);
         let (rate, senders) = match task.pace {

@@ -13,6 +13,8 @@ pub(super) struct Crowd {
     pub(super) senders: u32,
     /// Members of each room, the last ones, who stop reading when the measured time begins.
     pub(super) stalled: u32,
+    /// Members of each room, the last ones, who come when all else has been said.
+    pub(super) late: u32,
 }
 
 impl Crowd {
@@ -29,6 +31,11 @@ impl Crowd {
     /// Whether `user` is one of those who stop reading.
     pub(super) fn stalls(self, user: u32) -> bool {
         user / self.rooms >= self.members() - self.stalled
+    }
+
+    /// Whether `user` is one of those who come late.
+    pub(super) fn is_late(self, user: u32) -> bool {
+        user / self.rooms >= self.members() - self.late
     }
 
     /// The room of `user`.
@@ -204,6 +211,7 @@ mod tests {
         rooms: 2,
         senders: 1,
         stalled: 0,
+        late: 0,
     };
 
     /// Users 0 and 1 send two messages each; everyone gets them, but for what `change` does to the deliveries.

@@ -29,6 +29,7 @@ impl Pairs {
             rooms: pairs,
             senders: 2,
             stalled: 0,
+            late: 0,
         };
         let members = people(address, crowd, Rooms::Direct).await?;
         Ok(Self { members, pairs })
@@ -65,6 +66,7 @@ impl Pairs {
                 rooms: 1,
                 senders: 2,
                 stalled: 0,
+                late: 0,
             },
             pace: Pace::Questions(rate),
             warm_up: times[0],

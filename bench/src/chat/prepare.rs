@@ -10,9 +10,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use greffe_api::v1::auth_service_client::AuthServiceClient;
+use greffe_api::v1::get_room_request::By;
 use greffe_api::v1::room_service_client::RoomServiceClient;
 use greffe_api::v1::{
-    CreateRoomRequest, Hello, JoinRoomRequest, OpenDirectRequest, RegisterRequest, RoomKind, RoomState,
+    CreateRoomRequest, GetRoomRequest, Hello, JoinRoomRequest, OpenDirectRequest, RegisterRequest, RoomKind,
+    RoomPosition, RoomState,
 };
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
@@ -121,11 +123,17 @@ pub(super) async fn people(address: SocketAddr, crowd: Crowd, kind: Rooms) -> an
         .try_collect::<()>()
         .await
         .context("rooms cannot be joined")?;
+    let mut heads = Vec::new();
+    for (room, owner) in rooms.iter().zip(accounts.iter()) {
+        heads.push(head_seq(RoomServiceClient::new(channel.clone()), owner, room).await?);
+    }
     let member = |user: u32| Member {
         token: accounts[user as usize].token.clone(),
         room: rooms.get(crowd.room_of(user) as usize).cloned().unwrap_or_default(),
         hello: Hello {
             client_name: "greffe-bench".to_owned(),
+            // Who is there from the beginning wants what happens from then on, who comes late what they missed.
+            positions: missed(crowd, user, &rooms, &heads),
             ..Hello::default()
         },
     };
@@ -175,6 +183,30 @@ async fn join(mut client: RoomServiceClient<Channel>, user: Account, room: Strin
         room_id: room,
     };
     client.join_room(user.request(request)?).await.map(drop)
+}
+
+/// The seq of the newest event in a room.
+async fn head_seq(mut client: RoomServiceClient<Channel>, member: &Account, room: &str) -> Result<i64, Status> {
+    let request = GetRoomRequest {
+        by: Some(By::RoomId(room.to_owned())),
+    };
+    let answer = client.get_room(member.request(request)?).await?.into_inner();
+    answer
+        .room
+        .map(|room| room.head_seq)
+        .ok_or_else(|| Status::internal("the answer has no room"))
+}
+
+/// From where on `user` wants what they missed.
+fn missed(crowd: Crowd, user: u32, rooms: &[String], heads: &[i64]) -> Vec<RoomPosition> {
+    let room = crowd.room_of(user) as usize;
+    match (rooms.get(room), heads.get(room)) {
+        (Some(id), Some(head)) if crowd.is_late(user) => vec![RoomPosition {
+            room_id: id.clone(),
+            after_seq: *head,
+        }],
+        _ => Vec::new(),
+    }
 }
 
 /// The id of the room in an answer.

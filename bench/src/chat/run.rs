@@ -1,12 +1,12 @@
 //! One run: a fresh server, a connection for each user, the load, and what is to be said of it.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
+use super::commit;
 use super::driver::Driver;
 use super::drivers::greffe::Greffe;
-use super::figures::{doubts, figures, quantiles};
+use super::figures::{disturbed, doubts, figures, quantiles};
 use super::floor;
 use super::generator::{self, Task};
 use super::peers::Peer;
@@ -25,6 +25,8 @@ pub(super) enum Subject {
     Peer(Peer),
     /// What gRPC itself costs.
     Floor,
+    /// What SQLite itself costs.
+    Commit,
 }
 
 impl Subject {
@@ -34,6 +36,7 @@ impl Subject {
             Self::Greffe => "greffe",
             Self::Peer(peer) => peer.name(),
             Self::Floor => "floor",
+            Self::Commit => "sqlite",
         }
     }
 }
@@ -57,25 +60,33 @@ pub(super) struct Place<'a> {
     pub(super) measure: Duration,
 }
 
-/// Starts a server, has `workload` run, and stops it again.
+/// Has `subject` do `workload` once, with a fresh server.
 pub(super) fn once(place: &Place<'_>, subject: Subject, workload: Workload, run: usize) -> anyhow::Result<Record> {
     let directory = tempfile::Builder::new().prefix("run-").tempdir_in(place.home)?;
-    let sync_times = workload
-        .is_about_commits()
-        .then(|| cpu::pinned(place.server_cores, || disk::sync_times(place.home)));
-    let sync_times = sync_times.transpose()?;
-    let (process, drivers) = start(place, subject, workload, directory.path())?;
-    let task = Task {
-        crowd: workload.crowd(),
-        pace: workload.pace(),
-        warm_up: place.warm_up,
-        measure: place.measure,
-        address: process.address,
-        pid: process.pid(),
+    let sync_times = if workload.is_about_commits() {
+        Some(cpu::pinned(place.server_cores, || disk::sync_times(place.home))?)
+    } else {
+        None
     };
-    let measured = cpu::pinned(&[place.load_core], || generator::run(task, drivers))?;
-    process.stop()?;
-    let mut figures = figures(&measured, task);
+    let served = serve(place, subject, workload, directory.path())?;
+    let (doubts, mut figures) = if let Some((process, drivers)) = served {
+        let task = Task {
+            crowd: workload.crowd(),
+            pace: workload.pace(),
+            warm_up: place.warm_up,
+            measure: workload.measure().unwrap_or(place.measure),
+            address: process.address,
+            pid: process.pid(),
+        };
+        let measured = cpu::pinned(&[place.load_core], || generator::run(task, drivers))?;
+        process.stop()?;
+        let figures = figures(&measured, task);
+        (doubts(&measured, &figures), figures)
+    } else {
+        let work = || commit::run(directory.path(), place.warm_up, place.measure);
+        let figures = cpu::pinned(place.server_cores, work)?;
+        (disturbed(&figures).into_iter().collect(), figures)
+    };
     if let Some(times) = sync_times {
         quantiles(&mut figures, ["sync_p50", "sync_p99", "sync_p999"], &times);
     }
@@ -83,18 +94,16 @@ pub(super) fn once(place: &Place<'_>, subject: Subject, workload: Workload, run:
         workload: workload.letter().to_owned(),
         subject: subject.name().to_owned(),
         run,
-        doubts: doubts(&measured, task),
+        doubts,
         figures,
     })
 }
 
-/// A running server, and a driver for each user.
-fn start(
-    place: &Place<'_>,
-    subject: Subject,
-    workload: Workload,
-    directory: &Path,
-) -> anyhow::Result<(Process, Vec<Box<dyn Driver>>)> {
+/// A server, and a driver for each user.
+type Served = (Process, Vec<Box<dyn Driver>>);
+
+/// Starts what is measured; none if it is no server.
+fn serve(place: &Place<'_>, subject: Subject, workload: Workload, directory: &Path) -> anyhow::Result<Option<Served>> {
     match subject {
         Subject::Greffe => {
             let data = directory.join("data");
@@ -102,18 +111,19 @@ fn start(
             let process = server::greffe(place.binary, &data, place.server_cores, &[])?;
             let members = place.prepared.members.iter();
             let drivers = members.map(|member| Box::new(Greffe::new(member, TEXT_BYTES)) as Box<dyn Driver>);
-            Ok((process, drivers.collect()))
+            Ok(Some((process, drivers.collect())))
         }
         Subject::Peer(peer) => {
             let process = peer.start(directory, place.server_cores)?;
-            Ok((process, peer.drivers(workload.crowd(), workload.rooms())))
+            Ok(Some((process, peer.drivers(workload.crowd(), workload.rooms()))))
         }
         Subject::Floor => {
             let address = server::free_address()?;
-            let mut command = Command::new(std::env::current_exe()?);
+            let mut command = server::command(std::env::current_exe()?);
             command.arg("floor").arg(address.to_string());
             let process = Process::start(command, place.server_cores, &directory.join("floor.log"), address)?;
-            Ok((process, floor::drivers(workload.crowd())))
+            Ok(Some((process, floor::drivers(workload.crowd()))))
         }
+        Subject::Commit => Ok(None),
     }
 }

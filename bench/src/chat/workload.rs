@@ -1,11 +1,18 @@
 //! The workloads: how many people, in which rooms, and how fast they talk.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 
 use super::ledger::Crowd;
 
 /// Bytes of every text.
 pub(super) const TEXT_BYTES: usize = 128;
+
+/// Messages that those who come back have missed, within the measured time; those of the warm-up come to it.
+const MISSED: u32 = 1000;
+/// How long they are away.
+const AWAY: Duration = Duration::from_secs(10);
 
 /// A workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -22,8 +29,12 @@ pub(super) enum Workload {
     E,
     /// A room of two, one of whom says the next thing when the last one is done.
     F,
+    /// One room of 1,010, 1,000 of whom come back at once after 1,000 messages that they missed.
+    G,
     /// One room of 100, 10 of whom say 100 things a second each.
     K,
+    /// 10 rooms of two, both of whom talk as fast as it goes: durable sends.
+    P,
     /// One room of 200, 10 of whom talk as fast as it goes, while 100 stop reading: their memory.
     S,
 }
@@ -64,7 +75,9 @@ impl Workload {
             Self::D => "d",
             Self::E => "e",
             Self::F => "f",
+            Self::G => "g",
             Self::K => "k",
+            Self::P => "p",
             Self::S => "s",
         }
     }
@@ -78,13 +91,16 @@ impl Workload {
             Self::D => "5,000 idle connections",
             Self::E => "1 room x 1,000, 20 messages/s",
             Self::F => "a room of two, one message at a time",
+            Self::G => "1,000 come back at once, 1,000 missed messages each",
             Self::K => "1 room x 100, 10 senders, 1,000 messages/s",
+            Self::P => "10 rooms of two, both send, window 128",
             Self::S => "1 room x 200, 100 stop reading",
         }
     }
 
     /// Who there is.
     pub(super) fn crowd(self) -> Crowd {
+        let late = if self == Self::G { 1000 } else { 0 };
         let (users, rooms, senders, stalled) = match self {
             Self::A | Self::K => (100, 1, 10, 0),
             Self::B => (1000, 100, 10, 0),
@@ -92,6 +108,8 @@ impl Workload {
             Self::D => (5000, 1, 0, 0),
             Self::E => (1000, 1, 1, 0),
             Self::F => (2, 1, 1, 0),
+            Self::G => (1010, 1, 10, 0),
+            Self::P => (20, 10, 2, 0),
             Self::S => (200, 1, 10, 100),
         };
         Crowd {
@@ -99,6 +117,7 @@ impl Workload {
             rooms,
             senders,
             stalled,
+            late,
         }
     }
 
@@ -116,15 +135,27 @@ impl Workload {
         matches!(self, Self::C | Self::F)
     }
 
+    /// How long it is measured, if that is not as one likes.
+    pub(super) fn measure(self) -> Option<Duration> {
+        (self == Self::G).then_some(AWAY)
+    }
+
+    /// Whether only a server that keeps messages can do it.
+    pub(super) fn needs_history(self) -> bool {
+        self == Self::G
+    }
+
     /// How fast they talk.
     pub(super) fn pace(self) -> Pace {
         match self {
             Self::A | Self::S => Pace::Window(32),
             Self::B => Pace::Window(4),
+            Self::P => Pace::Window(128),
             Self::C => Pace::Questions(200.0),
             Self::D => Pace::Silence,
             Self::E => Pace::PerSecond(20.0),
             Self::F => Pace::Turns,
+            Self::G => Pace::PerSecond(f64::from(MISSED) / AWAY.as_secs_f64()),
             Self::K => Pace::PerSecond(1000.0),
         }
     }

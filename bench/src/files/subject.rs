@@ -141,7 +141,7 @@ pub(super) fn nginx(place: &Place<'_>) -> anyhow::Result<[Figures; 3]> {
     let configuration = place.directory.join("nginx.conf");
     std::fs::write(&configuration, text)?;
     std::fs::create_dir_all(place.directory.join("www/up"))?;
-    let mut command = Command::new("nginx");
+    let mut command = server::command("nginx");
     command.arg("-p").arg(place.directory).arg("-c").arg(&configuration);
     let process = Process::start(
         command,
