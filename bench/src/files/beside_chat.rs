@@ -88,7 +88,7 @@ fn once(args: &FilesChatArgs, source: &Source) -> anyhow::Result<Outcome> {
     let (pid, address) = (process.pid(), process.address);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pairs = runtime.block_on(Pairs::register(address, 2))?;
-    settle();
+    settle(source, directory.path())?;
     let seconds = Duration::from_secs(args.seconds.into());
     let talk = || pairs.talk(1, RATE, (address, pid), args.client_core, [WARM_UP, seconds]);
     let before = talk()?;
