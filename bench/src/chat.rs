@@ -16,6 +16,7 @@ mod floor;
 mod generator;
 mod h2;
 mod ledger;
+mod pairs;
 mod peers;
 mod prepare;
 mod run;
@@ -30,6 +31,7 @@ use anyhow::Context as _;
 
 pub(crate) use self::floor::{FloorArgs, serve as serve_floor};
 use self::ledger::Crowd;
+pub(crate) use self::pairs::Pairs;
 use self::peers::Peer;
 use self::prepare::Prepared;
 use self::run::Subject;

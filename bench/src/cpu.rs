@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::time::TimeValLike as _;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
@@ -47,6 +48,16 @@ pub(crate) fn own_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
+/// Processor time that the processes have used which this one started and waited for.
+pub(crate) fn time_of_children() -> Duration {
+    getrusage(UsageWho::RUSAGE_CHILDREN).map_or(Duration::ZERO, |usage| {
+        [usage.user_time(), usage.system_time()]
+            .into_iter()
+            .map(|time| Duration::from_micros(u64::try_from(time.num_microseconds()).unwrap_or(0)))
+            .sum()
+    })
+}
+
 /// Processor time that process `pid` has used, in steps of the kernel's clock (10 ms); none if it is gone.
 pub(crate) fn time_of(pid: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -83,8 +94,22 @@ fn ticks(number: u64) -> Option<Duration> {
 
 /// Bytes of memory that process `pid` holds; none if it is gone. What the kernel keeps for its sockets is not in it.
 pub(crate) fn memory_of(pid: u32) -> Option<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most bytes of memory that process `pid` held since it began, or since [`forget_peak`]; none if it is gone.
+pub(crate) fn peak_of(pid: u32) -> Option<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+/// Lets [`peak_of`] begin anew for process `pid`.
+pub(crate) fn forget_peak(pid: u32) -> anyhow::Result<()> {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("the peak of a process's memory cannot be reset")
+}
+
+fn status_bytes(pid: u32, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
 }

@@ -3,6 +3,7 @@
 mod chat;
 mod cpu;
 mod disk;
+mod files;
 mod latency;
 mod report;
 mod server;
@@ -22,6 +23,8 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Chat(chat::ChatArgs),
+    Files(files::FilesArgs),
+    FilesChat(files::FilesChatArgs),
     #[command(hide = true)]
     Floor(chat::FloorArgs),
 }
@@ -29,6 +32,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Chat(args) => chat::run(&args),
+        Command::Files(args) => files::run(&args),
+        Command::FilesChat(args) => files::run_beside_chat(&args),
         Command::Floor(args) => chat::serve_floor(&args),
     };
     match outcome {

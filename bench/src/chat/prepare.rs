@@ -78,7 +78,7 @@ fn copy_directory(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 /// Makes accounts, rooms and members.
-async fn people(address: SocketAddr, crowd: Crowd, kind: Rooms) -> anyhow::Result<Vec<Member>> {
+pub(super) async fn people(address: SocketAddr, crowd: Crowd, kind: Rooms) -> anyhow::Result<Vec<Member>> {
     let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
     let accounts: Vec<Account> = stream::iter(0..crowd.users)
         .map(|user| register(channel.clone(), user))

@@ -32,6 +32,9 @@ use crate::grpc::{App, LiveBodies, RefuseLayer, Services};
 /// The package that members are not told of.
 const ADMIN: &str = "greffe.admin.";
 
+/// Bytes of a frame that a client may send: a piece of a file in one, instead of in frames of 16 KiB, each of which costs.
+const FRAME_BYTES: u32 = 1024 * 1024;
+
 /// What serving ends with.
 type Served = Result<(), tonic::transport::Error>;
 type Layered = tower::layer::util::Stack<RefuseLayer, tower::layer::util::Identity>;
@@ -43,6 +46,7 @@ fn server(app: &Arc<App>) -> tonic::transport::Server<Layered> {
     tonic::transport::Server::builder()
         .initial_connection_window_size(limits.connection_window_bytes)
         .initial_stream_window_size(limits.stream_window_bytes)
+        .max_frame_size(FRAME_BYTES)
         .max_concurrent_streams(limits.streams_per_connection)
         .http2_max_header_list_size(limits.metadata_bytes)
         .http2_max_pending_accept_reset_streams(Some(limits.pending_resets))
