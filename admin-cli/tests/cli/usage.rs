@@ -16,6 +16,7 @@ const COMMANDS: [&str; 25] = [
     "invitations",
     "sessions",
     "rooms",
+    "files",
     "reports",
     "notice",
     "drain",
