@@ -3,7 +3,7 @@
 use crate::support::Place;
 
 /// The commands, in the order of the help.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "status",
     "top",
     "alert",
