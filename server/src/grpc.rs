@@ -31,6 +31,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use self::health::Health;
 use crate::activity::Activity;
+use crate::background::Background;
 use crate::blobs::Blobs;
 use crate::config::{Config, InvitationCodes};
 use crate::domain::error::Error;
@@ -83,6 +84,8 @@ pub struct App {
     pub connections: Connections,
     /// Where members connect.
     pub listen: SocketAddr,
+    /// Threads for the bytes of files.
+    pub background: Background,
     /// Keeps the bytes of files.
     pub blobs: Arc<dyn Blobs>,
     /// Files on their way.

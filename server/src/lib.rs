@@ -1,6 +1,7 @@
 //! The Greffe server: a self-hosted chat server that keeps the record. `ARCHITECTURE.md` has the map.
 
 pub mod activity;
+pub mod background;
 pub mod backup;
 pub mod blobs;
 pub mod check;

@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::Activity;
+use crate::background::Background;
 use crate::backup::Mark;
 use crate::blobs::{BlobError, Blobs, LocalBlobs};
 use crate::config::{Config, ConfigError, Limits};
@@ -273,6 +274,7 @@ impl Server {
             connections: edge.connections(),
             listen: local_addr,
             backup: tokio::sync::Mutex::default(),
+            background: Background::start().map_err(|error| StartError::SetUp(error.to_string()))?,
             blobs,
             staging,
             config,

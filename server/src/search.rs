@@ -24,8 +24,6 @@ const BATCH: i64 = 500;
 const GATHER: Duration = Duration::from_millis(100);
 /// How long the follower waits after something went wrong.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How far the follower stands back behind the other threads: as far as a thread can.
-const NICENESS: i32 = 19;
 /// Words of one search.
 const WORDS: usize = 16;
 
@@ -75,7 +73,7 @@ impl Search {
         std::thread::Builder::new()
             .name("search".into())
             .spawn(move || {
-                give_way();
+                crate::background::give_way();
                 runtime.block_on(follower.run(sizes));
             })
             .map_err(|error| StoreError::Io(error.to_string()))?;
@@ -101,14 +99,6 @@ impl Search {
             .run(move |connection| find(connection, &query, &first_seqs, before, size))
             .await?;
         Ok(Found { hits, next })
-    }
-}
-
-/// Lets every other thread go first: who sends waits for the journal, and nobody for the index.
-fn give_way() {
-    // Linux keeps this value for each thread.
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "The search index is made at the same priority as all else");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod download;
 pub(super) mod list;
+mod pace;
 mod receive;
 
 use std::time::Duration;
@@ -64,12 +65,14 @@ impl From<BlobError> for Error {
     }
 }
 
-/// Runs what blocks where it may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "A thread that worked on a file died");
-        Error::Internal
-    })
+impl App {
+    /// Runs what blocks, where it may and disturbs nobody.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        self.background.run(work).await.map_err(|error| {
+            tracing::error!(%error, "A thread that worked on a file died");
+            Error::Internal
+        })
+    }
 }
 
 /// A file as `caller` sees it, of which `row` is the row that shared it first. None if that was erased.
@@ -173,7 +176,7 @@ impl App {
     async fn give_up(&self, caller: &Caller, id: FileId, claim: Claim) -> Result<(), Error> {
         let owner = caller.user;
         self.journal.append(Command::DropUpload { owner, id }).await?;
-        blocking(move || claim.remove()).await
+        self.blocking(move || claim.remove()).await
     }
 
     /// Gives up uploads that got no bytes for too long.
@@ -188,7 +191,7 @@ impl App {
             // Who writes it now keeps it.
             let Some(claim) = self.staging.claim(id) else { continue };
             if self.journal.append(Command::DropUpload { owner, id }).await.is_ok() {
-                let _ = blocking(move || claim.remove()).await;
+                let _ = self.blocking(move || claim.remove()).await;
             }
         }
     }

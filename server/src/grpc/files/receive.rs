@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
 use super::super::{App, convert};
-use super::{blocking, failed};
+use super::failed;
+use super::pace::Pace;
 use crate::domain::caller::Caller;
 use crate::domain::command::{Change, Command, NewFile};
 use crate::domain::decide::may_upload;
@@ -27,9 +28,9 @@ use crate::staging::{Claim, Syncing, Writing};
 const CHUNKS: usize = 4;
 /// How often it is looked, while a client brings nothing, whether its session is still there.
 const LOOK: Duration = Duration::from_millis(500);
-/// Bytes after which what was written is synced and counts; twice as many are not yet, at most. Only a loss of power can take away what is not synced: what a crash of
-/// the server leaves is found at the next start.
-const SYNC_EACH: i64 = 16 * 1024 * 1024;
+/// Bytes after which the journal's writer notes what was synced. Only a loss of power can take away what is not noted: what a crash of the server
+/// leaves is found at the next start.
+const NOTE_EACH: i64 = 16 * 1024 * 1024;
 
 pub(super) fn name(text: String) -> Result<FileName, Error> {
     FileName::parse("name", text)
@@ -203,9 +204,11 @@ async fn write_all(
     size: i64,
     mut chunks: mpsc::Receiver<Bytes>,
 ) -> Result<i64, Error> {
-    let opened = blocking(move || claim.open(committed)).await?;
+    let app = Arc::clone(&committing.app);
+    let mut pace = Pace::new(app.view().read(|state| state.size));
+    let opened = app.blocking(move || claim.open(committed)).await?;
     let mut writing = opened.map_err(|error| failed(&error))?;
-    let mut commit: Option<JoinHandle<Result<i64, Error>>> = None;
+    let mut syncing: Option<JoinHandle<Result<i64, Error>>> = None;
     let mut begun = committed;
     let outcome = loop {
         // A thread is taken for what is there only: however many clients are slow, none of them holds one.
@@ -213,27 +216,29 @@ async fn write_all(
         if chunks.recv_many(&mut came, CHUNKS).await == 0 {
             break Ok(());
         }
-        let (written, back) = blocking(move || (write_each(&mut writing, &came, size), writing)).await?;
+        let (written, back) = app.blocking(move || (write_each(&mut writing, &came, size), writing)).await?;
         writing = back;
         if written.is_err() {
             break written;
         }
-        if writing.offset() - begun >= SYNC_EACH {
-            if let Some(commit) = commit.take() {
-                committed = joined(commit.await)?;
+        let rows = app.view().read(|state| state.size);
+        if writing.offset() - begun >= pace.step(rows, std::time::Instant::now()) {
+            if let Some(syncing) = syncing.take() {
+                committed = joined(syncing.await)?;
             }
             begun = writing.offset();
             // Writing goes on meanwhile: a client that waits for the disk fills every buffer on the way, and all of that is lost in a crash.
-            commit = Some(tokio::spawn(committing.clone().run(writing.syncing(), begun)));
+            let sync = committing.clone().sync(writing.syncing(), begun, committed);
+            syncing = Some(tokio::spawn(sync));
         }
     };
     // Nobody is to wait for a place while this one is already on its way out.
     drop(chunks);
-    if let Some(commit) = commit {
-        committed = joined(commit.await)?;
+    if let Some(syncing) = syncing {
+        committed = joined(syncing.await)?;
     }
     if writing.offset() > committed {
-        committed = committing.run(writing.syncing(), writing.offset()).await?;
+        committed = committing.commit(writing.syncing(), writing.offset()).await?;
     }
     writing.keep_hash();
     outcome.map(|()| committed)
@@ -260,10 +265,20 @@ struct Committing {
 }
 
 impl Committing {
+    /// Brings the first `written` bytes to the disk, of which `committed` were noted before, and has them noted if that is worth it; returns how
+    /// many are.
+    async fn sync(self, sync: Syncing, written: i64, committed: i64) -> Result<i64, Error> {
+        if written - committed >= NOTE_EACH {
+            return self.commit(sync, written).await;
+        }
+        self.app.blocking(move || sync.run()).await?.map_err(|error| failed(&error))?;
+        Ok(committed)
+    }
+
     /// Brings the first `committed` bytes to the disk, and has the journal's writer note them; returns how many.
-    async fn run(self, sync: Syncing, committed: i64) -> Result<i64, Error> {
-        blocking(move || sync.run()).await?.map_err(|error| failed(&error))?;
+    async fn commit(self, sync: Syncing, committed: i64) -> Result<i64, Error> {
         let Self { app, caller, id } = self;
+        app.blocking(move || sync.run()).await?.map_err(|error| failed(&error))?;
         app.journal.append(Command::NoteUpload { caller, id, committed }).await?;
         Ok(committed)
     }
@@ -295,7 +310,7 @@ pub(super) async fn complete(
         }
         app.view()
             .read(|state| permissions::writer(state, caller.user, upload.room).map(|_| ()))?;
-        let (hashed, claim) = blocking(move || (claim.hash(upload.size), claim)).await?;
+        let (hashed, claim) = app.blocking(move || (claim.hash(upload.size), claim)).await?;
         if hashed.map_err(|error| failed(&error))? != sha256 {
             app.give_up(&caller, id, claim).await?;
             return Err(Error::HashMismatch);
@@ -329,7 +344,7 @@ pub(super) async fn small_file(
     let (content, request_id) = (request.content, request.request_id);
     let app = Arc::clone(app);
     let work = tokio::spawn(async move {
-        let (found, content) = blocking(move || (sha256(&[&content]), content)).await?;
+        let (found, content) = app.blocking(move || (sha256(&[&content]), content)).await?;
         if told.is_some_and(|told| told != found) {
             return Err(Error::HashMismatch);
         }
@@ -353,9 +368,9 @@ pub(super) async fn small_file(
         }
         let limits = app.config.limits.of_files();
         app.view().read(|state| may_upload(state, limits, caller.user, room, size))?;
-        let (written, claim) = blocking(move || (claim.write_whole(&content), claim)).await?;
+        let (written, claim) = app.blocking(move || (claim.write_whole(&content), claim)).await?;
         if let Err(error) = written {
-            blocking(move || claim.remove()).await?;
+            app.blocking(move || claim.remove()).await?;
             return Err(failed(&error));
         }
         app.keep(caller, &request_id, change, file, claim).await
@@ -402,10 +417,10 @@ impl App {
                         "The bytes of a file that was refused could not be removed; the next start does it");
                 }
                 if !is_upload {
-                    blocking(move || claim.remove()).await?;
+                    self.blocking(move || claim.remove()).await?;
                 }
             }
-            _ => blocking(move || claim.remove()).await?,
+            _ => self.blocking(move || claim.remove()).await?,
         }
         let receipt = receipt?.ok_or(Error::Internal)?;
         Ok((self.file(&caller, id).await?, receipt))
