@@ -151,8 +151,8 @@ fn insert(connection: &mut SqliteConnection, index: i64) -> QueryResult<()> {
     diesel::insert_into(request::table)
         .values((
             request::no.eq(index),
-            // As little ordered as the hashes that the server keeps.
-            request::key.eq(Uuid::new_v4().as_bytes().as_slice()),
+            // Ordered by time as far as what the server keeps of request ids of version 7, as the generator makes them.
+            request::key.eq(Uuid::now_v7().as_bytes().as_slice()),
             request::idx.eq(index),
             request::digest.eq([4; 32].as_slice()),
             request::time.eq(index),

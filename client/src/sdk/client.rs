@@ -312,7 +312,7 @@ impl Client {
     }
 }
 
-/// A fresh `request_id`: a random UUID.
+/// A fresh `request_id`: a UUID that begins with the time, which costs the server less than one that does not.
 pub fn new_request_id() -> String {
-    uuid::Uuid::new_v4().to_string()
+    uuid::Uuid::now_v7().to_string()
 }

@@ -269,7 +269,9 @@ impl RequestId {
         uuid::Uuid::try_parse(text).ok().filter(|_| known_form).map(Self)
     }
 
-    /// What the store keeps in its place: it says nothing of the request id, which is in the row's body and can be erased there.
+    /// What the store keeps in its place: a hash, which says nothing of the request id, which is in the row's body and can be erased there. If the id is a
+    /// UUID of version 7 (RFC 9562), the 48 bits of time that it begins with come first, so that new keys lie beside each other in the store's index, and
+    /// a batch touches few pages of it instead of one for each key.
     pub fn key(&self, user: UserId) -> RequestKey {
         self.key_of(b"greffe request", &user.0)
     }
@@ -283,6 +285,9 @@ impl RequestId {
         let hash = sha256(&[kind, whose, self.0.as_bytes()]);
         let mut key = [0; 16];
         key.copy_from_slice(&hash[..16]);
+        if self.0.get_version_num() == 7 {
+            key[..TIME_BYTES].copy_from_slice(&self.0.as_bytes()[..TIME_BYTES]);
+        }
         RequestKey(key)
     }
 }
@@ -293,7 +298,10 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// A user's request id, hashed.
+/// Bytes of the time that a UUID of version 7 begins with.
+const TIME_BYTES: usize = 6;
+
+/// A user's request id, hashed, but for the time in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RequestKey(pub [u8; 16]);
 
@@ -348,6 +356,20 @@ mod tests {
         let user = UserId::random().to_string();
         assert_eq!(user.parse::<RoomId>(), Err(InvalidId));
         assert_eq!(user.len(), 17);
+    }
+
+    #[test]
+    fn keys_of_request_ids_that_begin_with_the_time_are_in_the_order_of_time() {
+        let user = UserId([1; 10]);
+        let key = |text| RequestId::parse(text).unwrap().key(user).0;
+        let first = key("019a0000-0000-7000-8000-00000000ffff");
+        let later = key("019a0000-0001-7000-8000-000000000000");
+        let same_time = key("019a0000-0001-7000-8000-000000000001");
+        assert!(first < later);
+        assert_eq!(later[..6], same_time[..6]);
+        assert_ne!(later, same_time);
+        // Random ones are hashed whole.
+        assert_ne!(key("019a0000-0000-4000-8000-00000000ffff")[..6], first[..6]);
     }
 
     #[test]

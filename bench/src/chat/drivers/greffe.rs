@@ -2,6 +2,8 @@
 //!
 //! Of what comes only the outermost tags are read: events are searched for stamps, answers are looked at, and the rest is left alone.
 
+use std::time::SystemTime;
+
 use greffe_api::v1::chat_request::Action;
 use greffe_api::v1::frame::Kind;
 use greffe_api::v1::send_result::Outcome;
@@ -41,9 +43,10 @@ pub(in crate::chat) struct Greffe {
     call: Call,
     hello: Hello,
     authorization: String,
-    /// A whole `SendMessage` with its prefix. Only the count in its request id and the text change.
+    /// A whole `SendMessage` with its prefix. Only the time and the count in its request id, a UUID of version 7, and the text change.
     template: Vec<u8>,
     count_at: usize,
+    time_at: usize,
     text_at: usize,
     sent: u64,
     messages: Messages,
@@ -52,7 +55,7 @@ pub(in crate::chat) struct Greffe {
 impl Greffe {
     /// `text_bytes` is the length of all that will be said.
     pub(in crate::chat) fn new(member: &Member, text_bytes: usize) -> Self {
-        let request_id = Uuid::new_v4().to_string();
+        let request_id = Uuid::now_v7().to_string();
         let request = SendMessageRequest {
             request_id: request_id.clone(),
             room_id: member.room.clone(),
@@ -66,6 +69,7 @@ impl Greffe {
             hello: member.hello.clone(),
             authorization: format!("Bearer {}", member.token),
             count_at: id_at + request_id.len() - COUNT,
+            time_at: id_at,
             text_at: template.len() - text_bytes,
             template,
             sent: 0,
@@ -92,12 +96,12 @@ impl Driver for Greffe {
     }
 
     fn say(&mut self, text: &[u8], _out: &mut Vec<u8>) {
-        let mut count = self.sent;
+        write_hex(&mut self.template[self.count_at..self.count_at + COUNT], self.sent);
         self.sent += 1;
-        for digit in self.template[self.count_at..self.count_at + COUNT].iter_mut().rev() {
-            *digit = b"0123456789abcdef"[(count & 15) as usize];
-            count >>= 4;
-        }
+        let time = milliseconds();
+        // A hyphen stands between the first eight digits and the next four.
+        write_hex(&mut self.template[self.time_at..self.time_at + 8], time >> 16);
+        write_hex(&mut self.template[self.time_at + 9..self.time_at + 13], time & 0xFFFF);
         self.template[self.text_at..].copy_from_slice(text);
         self.call.waiting().extend_from_slice(&self.template);
     }
@@ -112,6 +116,22 @@ impl Driver for Greffe {
 
     fn answers(&self) -> bool {
         true
+    }
+}
+
+/// Milliseconds since 1970.
+fn milliseconds() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis() as u64
+}
+
+/// Writes the last digits of a number.
+fn write_hex(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
     }
 }
 
