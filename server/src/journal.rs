@@ -21,7 +21,7 @@ use crate::domain::state::State;
 #[derive(Debug, Clone)]
 pub struct Committed {
     /// The event.
-    pub entry: Entry,
+    pub entry: Arc<Entry>,
     /// Its bytes as an element of a list of events: tag, length, event. Encoded once, sent to everyone.
     pub element: Bytes,
     /// Of an edit, the same without its body: for members who may not see the message that it edits.

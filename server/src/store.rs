@@ -8,6 +8,7 @@ pub mod schema;
 pub mod sqlite;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -63,7 +64,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Row {
     /// The event.
-    pub entry: Entry,
+    pub entry: Arc<Entry>,
     /// The number of its room.
     pub room: Option<i64>,
     /// The number of its actor.

@@ -9,7 +9,7 @@ use super::clock::Micros;
 use super::entry::Reached;
 use super::error::Error;
 use super::files::Upload;
-use super::ids::{CodeHash, FileId, RequestId, RequestKey, RoomId, SessionId, Token, UserId, sha256};
+use super::ids::{CodeHash, FileId, RequestId, RequestKey, RoomId, SessionId, Token, UserId, sha256, sha256_of_text};
 use super::operator::{Act, Call};
 use super::state::{Role, State};
 use super::text::{ClientName, DisplayName, Emoji, FileName, Line, MediaType, MessageText, Reason, RoomName, UserName};
@@ -98,7 +98,7 @@ impl Change {
     pub fn digest(&self, salt: &[u8]) -> [u8; 32] {
         // The derived form names every field and quotes texts, so different changes differ in it. It must not change between releases
         // within the time for which request ids are kept; if it does, a retry across the upgrade is refused as reused, and not stored twice.
-        sha256(&[salt, format!("{self:?}").as_bytes()])
+        sha256_of_text(salt, format_args!("{self:?}"))
     }
 }
 
@@ -218,11 +218,14 @@ impl Command {
             Self::Change { change, .. } => change.digest(salt),
             // Secrets are made anew for each try; the method and what it was asked are the intention.
             Self::Act { call, .. } => {
-                let asked = format!(
-                    "{} {:?} {:?} {:?}",
-                    call.method, call.reason, call.arguments, call.compared
-                );
-                sha256(&[salt, asked.as_bytes()])
+                let Call {
+                    method,
+                    reason,
+                    arguments,
+                    compared,
+                    ..
+                } = call;
+                sha256_of_text(salt, format_args!("{method} {reason:?} {arguments:?} {compared:?}"))
             }
             _ => sha256(&[salt]),
         }

@@ -55,7 +55,7 @@ pub struct RowFact {
     /// Its seq, or 0.
     pub seq: i64,
     /// Its salt. None once the body is erased: what was asked can then no longer be compared.
-    pub salt: Option<Vec<u8>>,
+    pub salt: Option<[u8; 16]>,
 }
 
 /// A request that was answered.

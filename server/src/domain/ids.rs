@@ -26,6 +26,29 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Random bytes, which the system is asked for many at a time. For what is no secret once it is used.
+#[derive(Debug, Default)]
+pub struct RandomPool {
+    bytes: Vec<u8>,
+}
+
+impl RandomPool {
+    /// Bytes that the system is asked for at a time.
+    const FILL: usize = 4096;
+
+    /// Takes some; nobody gets them again.
+    pub fn take<const N: usize>(&mut self) -> [u8; N] {
+        const { assert!(N <= Self::FILL) };
+        if self.bytes.len() < N {
+            self.bytes = random::<{ Self::FILL }>().to_vec();
+        }
+        let mut taken = [0; N];
+        taken.copy_from_slice(&self.bytes[self.bytes.len() - N..]);
+        self.bytes.truncate(self.bytes.len() - N);
+        taken
+    }
+}
+
 /// SHA-256 of `parts`, one after the other.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
@@ -34,6 +57,24 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     }
     let mut out = [0; 32];
     out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+/// SHA-256 of `salt` and of what formatting gives, without the text being put together.
+pub fn sha256_of_text(salt: &[u8], text: fmt::Arguments<'_>) -> [u8; 32] {
+    struct Hashing(digest::Context);
+    impl fmt::Write for Hashing {
+        fn write_str(&mut self, part: &str) -> fmt::Result {
+            self.0.update(part.as_bytes());
+            Ok(())
+        }
+    }
+    let mut hashing = Hashing(digest::Context::new(&digest::SHA256));
+    hashing.0.update(salt);
+    // Only a value that refuses to be formatted fails, and none of ours does.
+    let _ = fmt::Write::write_fmt(&mut hashing, text);
+    let mut out = [0; 32];
+    out.copy_from_slice(hashing.0.finish().as_ref());
     out
 }
 

@@ -9,7 +9,7 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 use super::tree::{Hash, leaf_hash};
 use crate::domain::clock::{from_timestamp, timestamp};
 use crate::domain::entry::{Draft, Entry, Subject, kind};
-use crate::domain::ids::{RequestId, random, sha256};
+use crate::domain::ids::{RequestId, sha256};
 
 /// Tag of a length-delimited field 1: `Event.head`, and the list of events in `Events` and `ListEventsResponse`.
 const TAG_1: u8 = 0x0A;
@@ -18,9 +18,11 @@ const TAG_2: u8 = 0x12;
 /// Tag of a varint field 3: `Event.body_state`.
 const TAG_3: u8 = 0x18;
 
-/// An event's two parts, as stored.
+/// An event's two parts, as stored, in the bytes of the whole event.
 #[derive(Debug, Clone)]
 pub struct Parts {
+    /// The event as an element of a list of events.
+    pub element: Bytes,
     /// The bytes of the head.
     pub head: Bytes,
     /// The bytes of the body.
@@ -31,16 +33,28 @@ pub struct Parts {
     pub leaf: Hash,
 }
 
-/// Encodes an event with a fresh salt.
-pub fn encode(entry: &Entry) -> Parts {
-    let salt = random::<16>();
-    let draft = &entry.draft;
-    let body = EventBody {
-        salt: Bytes::copy_from_slice(&salt),
-        request_id: entry.request.map(|request| request.to_string()).unwrap_or_default(),
-        content: Some(draft.content.clone()),
+/// The bytes of an `EventBody`, without a copy of what is in it.
+fn encode_body(entry: &Entry, salt: &[u8]) -> Vec<u8> {
+    let content = &entry.draft.content;
+    let request = entry.request.map(|request| request.to_string());
+    let request_len = request.as_ref().map_or(0, |request| field_len(request.len()));
+    let mut body = Vec::with_capacity(field_len(salt.len()) + request_len + content.encoded_len());
+    body.put_u8(TAG_1);
+    encode_varint(salt.len() as u64, &mut body);
+    body.put_slice(salt);
+    if let Some(request) = request {
+        body.put_u8(TAG_2);
+        encode_varint(request.len() as u64, &mut body);
+        body.put_slice(request.as_bytes());
     }
-    .encode_to_vec();
+    content.encode(&mut body);
+    body
+}
+
+/// Encodes an event with a salt that no other event has.
+pub fn encode(entry: &Entry, salt: [u8; 16]) -> Parts {
+    let draft = &entry.draft;
+    let body = encode_body(entry, &salt);
     let head = EventHead {
         index: entry.index,
         time: Some(timestamp(entry.time)),
@@ -58,12 +72,17 @@ pub fn encode(entry: &Entry) -> Parts {
         commitment: Bytes::copy_from_slice(&commitment(&body)),
     }
     .encode_to_vec();
-    let leaf = leaf_hash(&head);
+    let mut out = BytesMut::new();
+    put_element(&mut out, &head, Some(&body), BodyState::Unspecified);
+    let element = out.freeze();
+    let body_at = element.len() - body.len();
+    let head_at = body_at + body.len() - field_len(body.len()) - head.len();
     Parts {
-        head: head.into(),
-        body: body.into(),
+        head: element.slice(head_at..head_at + head.len()),
+        body: element.slice(body_at..),
+        element,
         salt,
-        leaf,
+        leaf: leaf_hash(&head),
     }
 }
 
@@ -105,13 +124,6 @@ pub fn put_element(out: &mut BytesMut, head: &[u8], body: Option<&[u8]>, state: 
 pub fn withheld(head: &[u8]) -> Bytes {
     let mut out = BytesMut::new();
     put_element(&mut out, head, None, BodyState::Withheld);
-    out.freeze()
-}
-
-/// An event with its body, as an element of a list of events.
-pub fn element(head: &[u8], body: &[u8]) -> Bytes {
-    let mut out = BytesMut::new();
-    put_element(&mut out, head, Some(body), BodyState::Unspecified);
     out.freeze()
 }
 
@@ -162,7 +174,7 @@ mod tests {
     use greffe_api::v1::{Event, Events, MessagePosted};
 
     use super::*;
-    use crate::domain::ids::{RoomId, UserId};
+    use crate::domain::ids::{RoomId, UserId, random};
 
     fn entry() -> Entry {
         let posted = MessagePosted {
@@ -180,8 +192,8 @@ mod tests {
 
     #[test]
     fn an_element_is_what_a_list_of_events_holds() {
-        let parts = encode(&entry());
-        let mut out = BytesMut::from(&element(&parts.head, &parts.body)[..]);
+        let parts = encode(&entry(), random());
+        let mut out = BytesMut::from(&parts.element[..]);
         put_element(&mut out, &parts.head, None, BodyState::Deleted);
         let events = Events::decode(out.freeze()).unwrap();
         let whole = Event {
@@ -200,7 +212,9 @@ mod tests {
     #[test]
     fn an_event_survives_being_stored_and_read() {
         let entry = entry();
-        let parts = encode(&entry);
+        let parts = encode(&entry, random());
+        assert_eq!(decode_body(&parts.body).unwrap().encode_to_vec(), parts.body);
+        assert_eq!(decode_head(&parts.head).unwrap().encode_to_vec(), parts.head);
         let read = decode(&parts.head, &parts.body).unwrap();
         assert_eq!(
             (read.index, read.time, read.seq, read.request),
@@ -215,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_head_commits_to_the_body_and_says_nothing_of_it() {
-        let (first, second) = (encode(&entry()), encode(&entry()));
+        let (first, second) = (encode(&entry(), random()), encode(&entry(), random()));
         assert_eq!(
             decode_head(&first.head).unwrap().commitment,
             commitment(&first.body).to_vec()

@@ -4,6 +4,7 @@
 //! one transaction, and only then publishes and answers. There is no timer: while one batch is being synced to the disk, the next one gathers.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use greffe_api::v1::Restored;
@@ -19,7 +20,7 @@ use crate::domain::decide::{Answer, Context, Decision, Overwrite, Rules, decide}
 use crate::domain::entry::{Aside, Entry};
 use crate::domain::error::Error;
 use crate::domain::facts::{Answered, Facts, Needs, RowFact};
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{RandomPool, SessionId};
 use crate::domain::log::logged;
 use crate::domain::state::{State, Touched};
 use crate::journal::tree::{Edge, leaf_hash};
@@ -147,6 +148,7 @@ pub struct Writer<A, P> {
     state: State,
     edge: Edge,
     clock: StepWatch,
+    salts: RandomPool,
     /// Steps of the clock that go first in the next batch; more than a few have not come before one is stored.
     steps: Vec<Step>,
 }
@@ -174,6 +176,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             state,
             edge: head.edge,
             clock,
+            salts: RandomPool::default(),
             steps: step.into_iter().collect(),
         }
     }
@@ -481,7 +484,14 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         if let Some(room) = entry.draft.room {
             entry.seq = self.state.room(room).map_or(0, |room| room.head_seq) + 1;
         }
-        let Parts { head, body, salt, leaf } = event::encode(&entry);
+        let Parts {
+            element,
+            head,
+            body,
+            salt,
+            leaf,
+        } = event::encode(&entry, self.salts.take());
+        let entry = Arc::new(entry);
         self.edge.push(leaf);
         // A session that ends is still known here.
         let logged = logged(&entry.draft, |session| {
@@ -492,7 +502,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             head: head.clone(),
             room: entry.draft.room,
             seq: entry.seq,
-            salt: Some(salt.to_vec()),
+            salt: Some(salt),
         };
         batch.facts.note(&entry, &fact);
         let account = entry.draft.subject.user().and_then(|user| self.state.user(user));
@@ -519,8 +529,8 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         };
         let is_edit = matches!(entry.draft.content, Content::MessageEdited(_));
         batch.committed.push(Committed {
-            entry: entry.clone(),
-            element: event::element(&head, &body),
+            entry: Arc::clone(&entry),
+            element,
             bare: is_edit.then(|| event::withheld(&head)),
         });
         let user_no = |id| self.state.user(id).map(|user| user.no);
@@ -674,7 +684,7 @@ fn answer(reply: Option<Reply>, outcome: Result<Outcome, Error>) {
 /// Notes the answer to a member's change, under its request id.
 fn remember(command: &Command, receipt: &Receipt, row: RowFact, now: Micros, batch: &mut Batch) {
     let Some(key) = command.request_key() else { return };
-    let digest = command.digest(row.salt.as_deref().unwrap_or_default());
+    let digest = command.digest(row.salt.as_ref().map_or(&[], |salt| &salt[..]));
     batch.writes.requests.push(NewRequest {
         key,
         index: receipt.index,

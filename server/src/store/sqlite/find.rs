@@ -116,7 +116,7 @@ fn row(connection: &mut SqliteConnection, index: i64) -> Result<Option<RowFact>,
             head: Bytes::from(bytes),
             room: head.room_id.parse().ok(),
             seq: head.seq,
-            salt: body.and_then(|body| decode_body(&body)).map(|body| body.salt.to_vec()),
+            salt: body.and_then(|body| decode_body(&body)?.salt.as_ref().try_into().ok()),
         }
     }))
 }
