@@ -9,6 +9,7 @@ pub mod verify;
 pub mod writer;
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Waker;
 
 use bytes::Bytes;
 
@@ -49,8 +50,9 @@ impl UploadChange {
 
 /// Who is told of events once they are on disk, on the writer's thread, in the order of their indices.
 pub trait Publish: Send + 'static {
-    /// Takes a batch. Must not block.
-    fn publish(&self, batch: &[Committed]);
+    /// Takes a batch, and returns who has something to read: they are woken when the batch is answered, too, so that each is woken once. Must
+    /// not block.
+    fn publish(&self, batch: &[Committed]) -> Vec<Waker>;
     /// Notes that sessions were used.
     fn touch(&self, sessions: &[(crate::domain::ids::SessionId, crate::domain::clock::Micros)]);
     /// Notes how uploads stand now, or that they are gone. Called before the events of the same batch are published.

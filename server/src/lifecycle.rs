@@ -11,6 +11,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -128,8 +129,8 @@ struct Publisher {
 }
 
 impl Publish for Publisher {
-    fn publish(&self, batch: &[Committed]) {
-        self.feed.publish(batch);
+    fn publish(&self, batch: &[Committed]) -> Vec<Waker> {
+        let wakers = self.feed.publish(batch);
         for event in batch {
             if let Some(Aside::Orders(order, reached)) = &event.entry.draft.aside {
                 self.obey(order, reached, &event.entry);
@@ -138,6 +139,7 @@ impl Publish for Publisher {
         if let Some(last) = batch.last() {
             self.sizes.send_replace(last.entry.index + 1);
         }
+        wakers
     }
 
     fn uploads(&self, changes: &[UploadChange]) {

@@ -116,6 +116,8 @@ pub struct Writes {
     /// Password hashes, by number of the user.
     pub passwords: Vec<(i64, String)>,
     pub rooms: Vec<RoomWrite>,
+    /// Newest seqs of rooms, by number.
+    pub heads: Vec<(i64, i64)>,
     /// Places, by number of the room and of the user; none: no more.
     pub members: Vec<(i64, i64, Option<Member>)>,
     /// Sessions, with the number of the user.

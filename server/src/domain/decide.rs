@@ -20,7 +20,7 @@ use super::entry::{Draft, Reached, Subject};
 use super::error::Error;
 use super::facts::Facts;
 use super::files::Upload;
-use super::ids::{FileId, RoomId, SessionId, UserId};
+use super::ids::{FileId, RequestKey, RoomId, SessionId, UserId};
 use super::permissions;
 use super::rate::Rate;
 use super::state::State;
@@ -62,6 +62,8 @@ pub struct Context<'a> {
     pub rules: &'a Rules,
     /// The time that the events will carry.
     pub now: Micros,
+    /// The command's hashed request id, if it has one.
+    pub key: Option<RequestKey>,
 }
 
 /// What is to be answered once the events are stored.
@@ -308,8 +310,7 @@ fn live_session(context: &Context<'_>, caller: &Caller) -> Result<(), Error> {
 
 /// The first answer to a request that is repeated.
 fn answered(context: &Context<'_>, command: &Command) -> Result<Option<Decision>, Error> {
-    let key = command.request_key();
-    let Some(answered) = key.and_then(|key| context.facts.requests.get(&key)) else {
+    let Some(answered) = context.key.and_then(|key| context.facts.requests.get(&key)) else {
         return Ok(None);
     };
     // Once the body is erased nothing is left to compare with, and the receipt tells nothing that the sender does not know.

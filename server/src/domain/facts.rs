@@ -1,14 +1,12 @@
 //! What a command needs to know that the state does not hold: earlier answers, messages, reactions, passwords. Read from the store within the
 //! transaction, for a whole batch at once.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use greffe_api::v1::RoomKind;
 use greffe_api::v1::event_body::Content;
 
 use super::entry::{Aside, Entry};
-use super::ids::{RequestKey, RoomId, UserId};
+use super::ids::{IdMap, RequestKey, RoomId, UserId};
 
 /// What is to be read.
 #[derive(Debug, Default)]
@@ -93,21 +91,21 @@ pub struct ReactionFact {
 #[derive(Debug, Default)]
 pub struct Facts {
     /// Requests that were answered.
-    pub requests: HashMap<RequestKey, Answered>,
+    pub requests: IdMap<RequestKey, Answered>,
     /// Messages that exist.
-    pub messages: HashMap<(RoomId, i64), MessageFact>,
+    pub messages: IdMap<(RoomId, i64), MessageFact>,
     /// Reactions to messages, by who reacted.
-    pub reactions: HashMap<(RoomId, i64, UserId), Vec<ReactionFact>>,
+    pub reactions: IdMap<(RoomId, i64, UserId), Vec<ReactionFact>>,
     /// How many reactions messages have.
-    pub reaction_counts: HashMap<(RoomId, i64), usize>,
+    pub reaction_counts: IdMap<(RoomId, i64), usize>,
     /// Password hashes.
-    pub passwords: HashMap<UserId, String>,
+    pub passwords: IdMap<UserId, String>,
     /// Read marks.
-    pub read_marks: HashMap<(UserId, RoomId), i64>,
+    pub read_marks: IdMap<(UserId, RoomId), i64>,
     /// Rows of the journal.
-    pub rows: HashMap<i64, RowFact>,
+    pub rows: IdMap<i64, RowFact>,
     /// What rows of the journal say; none of one that is erased.
-    pub contents: HashMap<i64, Content>,
+    pub contents: IdMap<i64, Content>,
 }
 
 impl Facts {

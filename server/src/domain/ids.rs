@@ -1,9 +1,13 @@
 //! Random ids, tokens and salts: everything here that must not be guessed or repeated.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 use ring::digest;
+
+/// A map whose keys nobody chooses: ids that are made here, numbers, hashes. So a hash function does that is fast and no defence.
+pub type IdMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Bytes of randomness in an id: 80 bits, so that among 10⁹ ids two are equal with a chance of one in two million. The store refuses a
 /// repeated one.
@@ -141,6 +145,11 @@ macro_rules! id {
             /// Makes a new one.
             pub fn random() -> Self {
                 Self(random())
+            }
+
+            /// Its bytes.
+            pub fn as_bytes(&self) -> &[u8] {
+                &self.0
             }
         }
 

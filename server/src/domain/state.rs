@@ -12,7 +12,7 @@ use greffe_api::v1::{HistoryVisibility, MemberRole, RoomKind, SessionScope};
 use super::clock::Micros;
 use super::entry::{Aside, Entry, Subject, peer_ip};
 use super::files::{self, Files};
-use super::ids::{FileId, RoomId, SessionId, TokenHash, UserId};
+use super::ids::{FileId, IdMap, RoomId, SessionId, TokenHash, UserId};
 use super::operator::Roles;
 use super::standing::{self, Standing};
 use super::text::room_name_key;
@@ -120,7 +120,7 @@ pub struct Room {
     /// The two people of a direct room; the first one opened it.
     pub direct: Option<(UserId, UserId)>,
     /// Who is or was in it. Empty for `general`, where everyone is.
-    pub members: HashMap<UserId, Member>,
+    pub members: IdMap<UserId, Member>,
     /// How many of them are in it now.
     pub member_count: usize,
 }
@@ -140,7 +140,7 @@ impl Room {
             archived: self.archived,
             head_seq: self.head_seq,
             direct: self.direct,
-            members: HashMap::new(),
+            members: IdMap::default(),
             member_count: self.member_count,
         }
     }
@@ -183,8 +183,10 @@ pub struct Session {
 pub enum Touched {
     /// An account.
     User(UserId),
-    /// A room itself, or its newest seq.
+    /// A room itself.
     Room(RoomId),
+    /// The newest seq of a room.
+    Head(RoomId),
     /// Someone's place in a room.
     Member(RoomId, UserId),
     /// A login.
@@ -210,16 +212,16 @@ pub struct State {
     pub size: i64,
     /// The time of the newest one.
     pub time: Micros,
-    users: HashMap<UserId, User>,
+    users: IdMap<UserId, User>,
     names: BTreeMap<String, UserId>,
-    rooms: HashMap<RoomId, Room>,
+    rooms: IdMap<RoomId, Room>,
     general: Option<RoomId>,
     public_names: HashMap<String, RoomId>,
-    directs: HashMap<(UserId, UserId), RoomId>,
-    rooms_of: HashMap<UserId, BTreeSet<(i64, RoomId)>>,
-    sessions: HashMap<SessionId, Session>,
-    sessions_of: HashMap<UserId, BTreeSet<(i64, SessionId)>>,
-    tokens: HashMap<TokenHash, SessionId>,
+    directs: IdMap<(UserId, UserId), RoomId>,
+    rooms_of: IdMap<UserId, BTreeSet<(i64, RoomId)>>,
+    sessions: IdMap<SessionId, Session>,
+    sessions_of: IdMap<UserId, BTreeSet<(i64, SessionId)>>,
+    tokens: IdMap<TokenHash, SessionId>,
     operator_identity: Option<UserId>,
     standing: Standing,
     files: Files,
@@ -483,7 +485,10 @@ impl State {
             if let Some(room) = self.rooms.get_mut(&room) {
                 room.head_seq = room.head_seq.max(entry.seq);
             }
-            touched.push(Touched::Room(room));
+            touched.push(match &draft.content {
+                Content::RoomCreated(_) | Content::RoomUpdated(_) | Content::RoomArchived(_) => Touched::Room(room),
+                _ => Touched::Head(room),
+            });
             self.apply_in_room(entry, room, &mut touched);
             touched.extend(self.files.apply(entry, room).into_iter().map(|change| match change {
                 files::Change::File(id) => Touched::File(id),
@@ -512,7 +517,7 @@ impl State {
             archived: None,
             head_seq: 0,
             direct,
-            members: HashMap::new(),
+            members: IdMap::default(),
             member_count: 0,
         });
         let place = |role| Member {

@@ -20,7 +20,7 @@ use crate::domain::decide::{Answer, Context, Decision, Overwrite, Rules, decide}
 use crate::domain::entry::{Aside, Entry};
 use crate::domain::error::Error;
 use crate::domain::facts::{Answered, Facts, Needs, RowFact};
-use crate::domain::ids::{RandomPool, SessionId};
+use crate::domain::ids::{RandomPool, RequestKey, SessionId};
 use crate::domain::log::logged;
 use crate::domain::state::{State, Touched};
 use crate::journal::tree::{Edge, leaf_hash};
@@ -46,7 +46,16 @@ pub type Reply = Box<dyn FnOnce(Result<Outcome, Error>) -> Option<std::task::Wak
 
 struct Pending {
     command: Command,
+    /// The command's hashed request id.
+    key: Option<RequestKey>,
     reply: Option<Reply>,
+}
+
+impl Pending {
+    fn new(command: Command, reply: Option<Reply>) -> Self {
+        let key = command.request_key();
+        Self { command, key, reply }
+    }
 }
 
 /// Hands commands to the writer.
@@ -80,10 +89,7 @@ impl Journal {
             Ok(Err(_)) => return Err(Error::Stopping),
             Err(_) => return Err(Error::Busy { retry_after: BUSY }),
         };
-        place.send(Pending {
-            command,
-            reply: Some(reply),
-        });
+        place.send(Pending::new(command, Some(reply)));
         // The writer answers every command that it takes; if it died, or the disk stands still, nobody knows how far it came.
         match tokio::time::timeout(ANSWER_PATIENCE, answered).await {
             Ok(Ok(outcome)) => outcome,
@@ -98,15 +104,12 @@ impl Journal {
 
     /// Has a command decided without waiting: `reply` gets the answer. In the order of calls.
     pub fn enqueue(&self, command: Command, reply: Reply) -> Result<(), Error> {
-        self.try_send(Pending {
-            command,
-            reply: Some(reply),
-        })
+        self.try_send(Pending::new(command, Some(reply)))
     }
 
     /// Has a command decided whose answer interests nobody, unless the writer is busy.
     pub fn note(&self, command: Command) {
-        if self.try_send(Pending { command, reply: None }).is_err() {
+        if self.try_send(Pending::new(command, None)).is_err() {
             tracing::debug!("Left out a note for the journal, because its queue is full");
         }
     }
@@ -193,7 +196,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
     /// Appends what must be there before anything else is; what is refused here, as by a full disk, is a failure.
     async fn begin(&mut self, command: Command) -> Result<(), WriterError> {
         let size = self.state.size;
-        self.commit(&mut vec![Pending { command, reply: None }]).await?;
+        self.commit(&mut vec![Pending::new(command, None)]).await?;
         if self.state.size == size {
             return Err(WriterError::NotBegun);
         }
@@ -207,7 +210,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
 
     /// Has commands decided and stored before anybody else's, whose answers interest nobody. What is refused costs only itself.
     pub async fn put_in_order(&mut self, commands: Vec<Command>) -> Result<(), WriterError> {
-        let mut waiting: Vec<Pending> = commands.into_iter().map(|command| Pending { command, reply: None }).collect();
+        let mut waiting: Vec<Pending> = commands.into_iter().map(|command| Pending::new(command, None)).collect();
         while !waiting.is_empty() {
             let rest = waiting.split_off(waiting.len().min(BATCH));
             self.commit(&mut waiting).await?;
@@ -288,12 +291,9 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             })
         );
         let steps = if begins { &[][..] } else { &self.steps[..] };
-        let own = steps.iter().map(|step| Pending {
-            command: Command::ClockStepped {
-                expected: step.expected,
-                observed: step.observed,
-            },
-            reply: None,
+        let own = steps.iter().map(|step| {
+            let Step { expected, observed } = *step;
+            Pending::new(Command::ClockStepped { expected, observed }, None)
         });
         let mut batch: Vec<Pending> = own.collect();
         batch.append(waiting);
@@ -372,6 +372,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         }
         let mut needs = Needs::default();
         for pending in batch {
+            needs.requests.extend(pending.key);
             pending.command.add_needs(&self.state, &mut needs);
         }
         needs.dedup();
@@ -384,7 +385,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         // The clock may stand behind the newest row; the journal's time does not go back.
         let now = now.max(self.state.time);
         for pending in batch {
-            let answer = self.decide_one(&pending.command, now, &mut decided);
+            let answer = self.decide_one(pending, now, &mut decided);
             decided.answers.push(answer);
         }
         self.complete(&mut decided);
@@ -399,12 +400,14 @@ impl<A: Appender, P: Publish> Writer<A, P> {
     }
 
     /// Decides one command, and applies what it leads to to the writer's own state.
-    fn decide_one(&mut self, command: &Command, now: Micros, batch: &mut Batch) -> Result<Outcome, Error> {
+    fn decide_one(&mut self, pending: &Pending, now: Micros, batch: &mut Batch) -> Result<Outcome, Error> {
+        let Pending { command, key, .. } = pending;
         let context = Context {
             state: &self.state,
             facts: &batch.facts,
             rules: &self.rules,
             now,
+            key: *key,
         };
         let Decision {
             drafts,
@@ -431,7 +434,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                 batch,
             );
             if remembered == Some(receipts.len()) {
-                remember(command, &place, row, now, batch);
+                remember(pending, &place, row, now, batch);
             }
             receipts.push(place);
         }
@@ -463,7 +466,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                 let row = batch.facts.rows.get(&index).cloned().ok_or(Error::Internal)?;
                 let receipt = receipt_of(&row, index).ok_or(Error::Internal)?;
                 if is_new {
-                    remember(command, &receipt, row, now, batch);
+                    remember(pending, &receipt, row, now, batch);
                 }
                 Ok(Outcome::Stored(receipt))
             }
@@ -601,6 +604,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                     room: room.without_members(),
                     direct: room.direct.and_then(|(a, b)| user_no(a).zip(user_no(b))),
                 })),
+                Touched::Head(id) => writes.heads.extend(self.state.room(id).map(|room| (room.no, room.head_seq))),
                 Touched::Member(room, user) => {
                     let numbers = self.state.room(room).zip(user_no(user));
                     writes
@@ -653,12 +657,10 @@ impl<A: Appender, P: Publish> Writer<A, P> {
     /// After the commit: publishes, answers, and wakes everyone who has got something, in this order.
     fn finish(&self, batch: Vec<Pending>, decided: Batch) {
         self.publisher.uploads(&decided.uploads);
-        self.publisher.publish(&decided.committed);
+        let mut wakers = self.publisher.publish(&decided.committed);
         self.publisher.touch(&decided.used);
         let replies = batch.into_iter().zip(decided.answers);
-        let wakers: Vec<_> = replies
-            .filter_map(|(pending, outcome)| pending.reply.and_then(|reply| reply(outcome)))
-            .collect();
+        wakers.extend(replies.filter_map(|(pending, outcome)| pending.reply.and_then(|reply| reply(outcome))));
         wake_all(wakers);
     }
 }
@@ -682,9 +684,9 @@ fn answer(reply: Option<Reply>, outcome: Result<Outcome, Error>) {
 }
 
 /// Notes the answer to a member's change, under its request id.
-fn remember(command: &Command, receipt: &Receipt, row: RowFact, now: Micros, batch: &mut Batch) {
-    let Some(key) = command.request_key() else { return };
-    let digest = command.digest(row.salt.as_ref().map_or(&[], |salt| &salt[..]));
+fn remember(pending: &Pending, receipt: &Receipt, row: RowFact, now: Micros, batch: &mut Batch) {
+    let Some(key) = pending.key else { return };
+    let digest = pending.command.digest(row.salt.as_ref().map_or(&[], |salt| &salt[..]));
     batch.writes.requests.push(NewRequest {
         key,
         index: receipt.index,

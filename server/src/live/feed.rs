@@ -17,7 +17,7 @@ use crate::domain::clock::{Micros, from_timestamp, now};
 use crate::domain::decide::network_is_welcome;
 use crate::domain::entry::{Aside, Subject};
 use crate::domain::error::Error;
-use crate::domain::ids::{RoomId, SessionId, UserId};
+use crate::domain::ids::{IdMap, RoomId, SessionId, UserId};
 use crate::domain::permissions;
 use crate::domain::standing::Alert;
 use crate::domain::state::State;
@@ -37,8 +37,8 @@ struct Subscriber {
 
 #[derive(Debug, Default)]
 struct Open {
-    rooms: HashMap<RoomId, Vec<Subscriber>>,
-    users: HashMap<UserId, Vec<Arc<Mailbox>>>,
+    rooms: IdMap<RoomId, Vec<Subscriber>>,
+    users: IdMap<UserId, Vec<Arc<Mailbox>>>,
     count: usize,
     closed: bool,
     draining: Option<Drain>,
@@ -565,9 +565,9 @@ impl Open {
 }
 
 impl Publish for Arc<Feed> {
-    fn publish(&self, batch: &[Committed]) {
+    fn publish(&self, batch: &[Committed]) -> Vec<Waker> {
         if batch.is_empty() {
-            return;
+            return Vec::new();
         }
         // Locked before the state changes, so that a stream that opens sees the state that the feed has published, and no later one.
         let mut open = self.lock();
@@ -622,13 +622,12 @@ impl Publish for Arc<Feed> {
             turns.wakers.extend(self.tell_presence(&open, user, false));
         }
         drop(open);
-        // Woken after the whole batch: each stream wakes once, and finds everything.
-        wake_all(turns.wakers);
         self.delivered.fetch_add(counts.queued, Ordering::Relaxed);
         telemetry::live_events(counts.queued);
         for _ in 0..counts.overflowed {
             telemetry::live_catch_up();
         }
+        turns.wakers
     }
 
     fn uploads(&self, changes: &[UploadChange]) {

@@ -1,7 +1,7 @@
 //! What waits for one stream. Bounded: what is in the journal is forgotten and read again, what only overwrites itself is replaced, and
 //! answers that are not read end the stream.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::{Delivery, Ending, Framed, Gone, Waiting};
 use crate::domain::clock::{Micros, now};
-use crate::domain::ids::{RoomId, SessionId, UserId};
+use crate::domain::ids::{IdMap, RoomId, SessionId, UserId};
 use crate::domain::standing::{ALERTS, Alert};
 
 /// How much may wait.
@@ -92,14 +92,14 @@ struct Turn {
 #[derive(Debug, Default)]
 struct Inner {
     slots: Vec<Slot>,
-    slot_of: HashMap<RoomId, usize>,
+    slot_of: IdMap<RoomId, usize>,
     /// Answers, and events of all rooms.
     waiting: Waiting,
     /// Bytes of the events that wait. They are shared with the others in a room, but count for each.
     event_bytes: usize,
     /// Slots with events that wait.
     filled: Vec<usize>,
-    turns: HashMap<RoomId, Turn>,
+    turns: IdMap<RoomId, Turn>,
     turn_order: VecDeque<RoomId>,
     read_marks: BTreeMap<RoomId, i64>,
     typing: BTreeMap<(RoomId, UserId), bool>,

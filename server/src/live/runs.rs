@@ -1,10 +1,8 @@
 //! Events of a batch that go to the same people, gathered by room, so that they are framed and handed over once.
 
-use std::collections::HashMap;
-
 use bytes::BytesMut;
 
-use crate::domain::ids::RoomId;
+use crate::domain::ids::{IdMap, RoomId};
 
 /// Bytes of a run at most, unless a single event has more: well below what a mailbox holds.
 const RUN_BYTES: usize = 32 * 1024;
@@ -24,7 +22,7 @@ pub(super) struct Run {
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     runs: Vec<Run>,
-    of_room: HashMap<RoomId, usize>,
+    of_room: IdMap<RoomId, usize>,
 }
 
 impl Runs {

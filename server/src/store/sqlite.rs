@@ -4,6 +4,7 @@ mod append;
 pub(crate) mod backup;
 mod derive;
 mod find;
+mod insert;
 pub(crate) mod load;
 pub(crate) mod log;
 mod open;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use diesel::prelude::*;
 
@@ -20,8 +21,9 @@ use crate::store::sqlite::{SqliteAppender, open};
 struct Published(Arc<Mutex<Vec<Committed>>>);
 
 impl Publish for Published {
-    fn publish(&self, batch: &[Committed]) {
+    fn publish(&self, batch: &[Committed]) -> Vec<Waker> {
         self.0.lock().unwrap().extend_from_slice(batch);
+        Vec::new()
     }
 
     fn touch(&self, _sessions: &[(SessionId, Micros)]) {}
@@ -70,10 +72,7 @@ impl Desk {
         };
         let mut batch = commands
             .into_iter()
-            .map(|command| Pending {
-                command,
-                reply: Some(reply(Arc::clone(&answers))),
-            })
+            .map(|command| Pending::new(command, Some(reply(Arc::clone(&answers)))))
             .collect();
         self.writer.commit(&mut batch).await.unwrap();
         std::mem::take(&mut *answers.lock().unwrap())

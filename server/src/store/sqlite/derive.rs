@@ -5,10 +5,11 @@ use diesel::sql_types::BigInt;
 use greffe_api::v1::BodyState;
 use greffe_api::v1::event_body::Content;
 
-use crate::domain::entry::{Aside, kind};
+use super::insert;
+use crate::domain::entry::Aside;
 use crate::store::schema::{
-    file, file_share, journal, journal_head, member, mention, reaction, read_mark, request, room, room_event, session,
-    standing, upload, user,
+    file, file_share, journal_head, member, mention, reaction, read_mark, request, room, room_event, session, standing,
+    upload, user,
 };
 use crate::store::{Row, StoreError, Writes};
 
@@ -18,8 +19,9 @@ const FORGET_AT_ONCE: i64 = 2000;
 pub(super) fn write(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), StoreError> {
     accounts(connection, writes)?;
     rooms(connection, writes)?;
+    insert::rows(connection, &writes.rows)?;
     for row in &writes.rows {
-        append(connection, row)?;
+        follow(connection, row)?;
     }
     requests(connection, writes)?;
     files(connection, writes)?;
@@ -111,7 +113,6 @@ fn rooms(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), Store
             room::archived.eq(it.archived),
             room::head_seq.eq(it.head_seq),
         );
-        // Most batches only move the newest seq.
         if diesel::update(room::table.find(it.no)).set(changing).execute(connection)? == 0 {
             diesel::insert_into(room::table)
                 .values((
@@ -126,6 +127,11 @@ fn rooms(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), Store
                 ))
                 .execute(connection)?;
         }
+    }
+    for (no, head_seq) in &writes.heads {
+        diesel::update(room::table.find(no))
+            .set(room::head_seq.eq(head_seq))
+            .execute(connection)?;
     }
     for (in_room, person, place) in &writes.members {
         let Some(place) = place else {
@@ -225,16 +231,7 @@ fn files(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), Store
 }
 
 fn requests(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), StoreError> {
-    for new in &writes.requests {
-        diesel::insert_into(request::table)
-            .values((
-                request::key.eq(&new.key.0[..]),
-                request::idx.eq(new.index),
-                request::digest.eq(&new.digest[..]),
-                request::time.eq(new.time),
-            ))
-            .execute(connection)?;
-    }
+    insert::requests(connection, &writes.requests)?;
     let Some(before) = writes.forget_requests else {
         return Ok(());
     };
@@ -250,32 +247,12 @@ fn requests(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), St
     Ok(())
 }
 
-/// Appends a row, and notes where its room finds it.
-fn append(connection: &mut SqliteConnection, row: &Row) -> Result<(), StoreError> {
+/// Brings the other tables to what a row leads to. All rows of the batch are in the journal and in their rooms already.
+fn follow(connection: &mut SqliteConnection, row: &Row) -> Result<(), StoreError> {
     let entry = &row.entry;
-    diesel::insert_into(journal::table)
-        .values((
-            journal::idx.eq(entry.index),
-            journal::head.eq(&row.head[..]),
-            journal::body.eq(&row.body[..]),
-            journal::leaf.eq(&row.leaf[..]),
-        ))
-        .execute(connection)?;
     super::log::note(connection, row)?;
     let Some(in_room) = row.room else { return Ok(()) };
     let target = entry.draft.target_seq;
-    diesel::insert_into(room_event::table)
-        .values((
-            room_event::room.eq(in_room),
-            room_event::seq.eq(entry.seq),
-            room_event::idx.eq(entry.index),
-            room_event::kind.eq(kind(&entry.draft.content) as i32),
-            room_event::actor.eq(row.actor.unwrap_or(-1)),
-            room_event::target.eq(target),
-            room_event::state.eq(BodyState::Unspecified as i32),
-            room_event::current.eq(entry.index),
-        ))
-        .execute(connection)?;
     match &entry.draft.content {
         Content::MessagePosted(_) => mentions(connection, in_room, entry.seq, &row.mentioned)?,
         Content::MessageEdited(_) => {

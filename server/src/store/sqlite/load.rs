@@ -9,7 +9,7 @@ use greffe_api::v1::{HistoryVisibility, RoomKind};
 
 use crate::domain::entry::{Aside, peer_ip};
 use crate::domain::files::{File, Share, Upload};
-use crate::domain::ids::{CodeHash, RoomId, TokenHash, UserId, random_epoch, random_journal_id};
+use crate::domain::ids::{CodeHash, IdMap, RoomId, TokenHash, UserId, random_epoch, random_journal_id};
 use crate::domain::operator::Roles;
 use crate::domain::state::{Member, Role, Room, Session, State, User};
 use crate::journal::event::{decode, decode_content};
@@ -303,7 +303,7 @@ fn rooms(
             archived,
             head_seq,
             direct: person(a).zip(person(b)),
-            members: HashMap::new(),
+            members: IdMap::default(),
             member_count: 0,
         });
     }
