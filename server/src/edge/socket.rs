@@ -1,4 +1,4 @@
-//! A TCP connection that gives up when its client takes no bytes for too long.
+//! A TCP connection that gives up when its client takes no bytes for too long, and sends frames together that are written one by one.
 
 use std::{
     io::{self, IoSlice},
@@ -16,6 +16,9 @@ use tokio::{
 
 use super::refusals::{Cause, Refusals};
 
+/// Bytes of an HTTP/2 frame of the greatest size that clients allow unless they say otherwise, with its head (RFC 9113, 4.1 and 6.5.2).
+const FULL_FRAME: usize = 9 + 16_384;
+
 /// A TCP connection, below TLS.
 ///
 /// The time for a stall runs only while bytes wait that TCP does not take, and begins again with each byte that it takes.
@@ -26,6 +29,7 @@ pub(super) struct Socket {
     early: Vec<u8>,
     stall_limit: Duration,
     stall: Stall,
+    held: Held,
     timer: Option<Pin<Box<Sleep>>>,
     refusals: Arc<Refusals>,
 }
@@ -41,6 +45,21 @@ enum Stall {
     Over,
 }
 
+/// Whether the system holds bytes back for those that follow.
+///
+/// HTTP/2 writes and flushes each full frame on its own, and flushes once more when there is none left. Sent one by one, frames cost a
+/// packet each; so the system is told after a full one that more comes, and sends both together. If it does not come, the second flush in
+/// a row sends what is held; and if there were none, the system would after 200 ms.
+#[derive(Debug, PartialEq, Eq)]
+enum Held {
+    /// It does not.
+    No,
+    /// It does, since the last write.
+    Written,
+    /// It does, and one flush has passed.
+    Flushed,
+}
+
 impl Socket {
     /// Gives up when TCP has taken no byte for `stall_limit` while some wait.
     pub(super) fn new(tcp: TcpStream, stall_limit: Duration, refusals: Arc<Refusals>) -> Self {
@@ -49,6 +68,7 @@ impl Socket {
             early: Vec::new(),
             stall_limit,
             stall: Stall::No,
+            held: Held::No,
             timer: None,
             refusals,
         }
@@ -92,6 +112,27 @@ impl Socket {
         _ = self.tcp.set_zero_linger();
         Poll::Ready(Err(stalled()))
     }
+}
+
+/// Writes bytes that others follow at once.
+#[cfg(target_os = "linux")]
+fn poll_write_more(tcp: &mut TcpStream, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+
+    loop {
+        ready!(tcp.poll_write_ready(cx))?;
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        let send = || sendmsg(&*tcp, slices, &mut SendAncillaryBuffer::default(), flags).map_err(Into::into);
+        match tcp.try_io(tokio::io::Interest::WRITABLE, send) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn poll_write_more(tcp: &mut TcpStream, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    Pin::new(tcp).poll_write_vectored(cx, slices)
 }
 
 fn stalled() -> io::Error {
@@ -144,7 +185,16 @@ impl AsyncWrite for Socket {
         if this.stall == Stall::Over {
             return Poll::Ready(Err(stalled()));
         }
-        let written = Pin::new(&mut this.tcp).poll_write_vectored(cx, slices);
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        let is_full = bytes >= FULL_FRAME;
+        let written = if is_full {
+            poll_write_more(&mut this.tcp, cx, slices)
+        } else {
+            Pin::new(&mut this.tcp).poll_write_vectored(cx, slices)
+        };
+        if written.is_ready() {
+            this.held = if is_full { Held::Written } else { Held::No };
+        }
         let some = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &**slice);
         this.watch(cx, written, some)
     }
@@ -154,7 +204,17 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+        let this = self.get_mut();
+        match this.held {
+            Held::No => {}
+            Held::Written => this.held = Held::Flushed,
+            Held::Flushed => {
+                // Setting it again sends what is held (tcp(7)).
+                this.tcp.set_nodelay(true)?;
+                this.held = Held::No;
+            }
+        }
+        Pin::new(&mut this.tcp).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
