@@ -1,6 +1,6 @@
 //! The live streams, `Chat` and `Subscribe`: one implementation under both.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -126,7 +126,9 @@ pub(super) struct Live {
     app: Arc<App>,
     caller: Caller,
     stream: LiveStream,
-    /// Messages that go before anything else.
+    /// Messages that were taken from the mailbox, and go before anything else.
+    taken: VecDeque<Bytes>,
+    /// Messages that go next.
     out: BytesMut,
     inbound: Option<AbortHandle>,
     fault: Arc<Fault>,
@@ -285,6 +287,7 @@ impl Live {
             app,
             caller,
             stream,
+            taken: VecDeque::new(),
             out: BytesMut::new(),
             inbound: None,
             fault: Arc::default(),
@@ -303,13 +306,18 @@ impl Live {
 
     /// The next step, or a wake-up when there is one.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        if let Some(messages) = self.taken.pop_front() {
+            return Poll::Ready(self.send(messages));
+        }
         while self.out.is_empty() {
             if let Some(status) = self.status.take() {
                 return Poll::Ready(Step::End(status));
             }
             match self.stream.poll(context) {
                 Poll::Ready(Next::Deliver(Delivery::Waiting(waiting))) => {
-                    return Poll::Ready(self.send(frames::of_waiting(waiting)));
+                    let (first, more) = frames::of_waiting(waiting);
+                    self.taken = more.into();
+                    return Poll::Ready(self.send(first));
                 }
                 Poll::Ready(Next::Deliver(Delivery::State(room))) => {
                     return Poll::Ready(Step::Read(Reading::State(room)));

@@ -13,6 +13,8 @@ use crate::live::{Framed, Waiting};
 const FRAME_TAG: u8 = 0x0A;
 /// Tag of `Frame.events`.
 const EVENTS_TAG: u8 = 0x12;
+/// Bytes of events from which on it costs more to copy them together than to send them apart: what an HTTP/2 frame holds.
+const WORTH_A_MESSAGE: usize = 16 * 1024;
 /// Bytes that gRPC puts before a message.
 const PREFIX_BYTES: usize = 5;
 
@@ -65,27 +67,52 @@ pub fn of_elements(elements: &[u8]) -> Framed {
     }
 }
 
-/// The messages of all that waits. Events that are there in one piece are not copied; several pieces become one frame.
-pub(super) fn of_waiting(waiting: Waiting) -> Bytes {
+/// The messages of all that waits: what is sent first, and what after that. Large pieces of events are not copied; small ones become one frame.
+pub(super) fn of_waiting(waiting: Waiting) -> (Bytes, Vec<Bytes>) {
     let Waiting {
         answers: mut out,
         first,
         more,
     } = waiting;
     let Some(first) = first else {
-        return out.freeze();
+        return (out.freeze(), Vec::new());
     };
     if more.is_empty() {
         if out.is_empty() {
-            return first.message;
+            return (first.message, Vec::new());
         }
-        out.put_slice(&first.message);
-        return out.freeze();
+        if first.message.len() < WORTH_A_MESSAGE {
+            out.put_slice(&first.message);
+            return (out.freeze(), Vec::new());
+        }
+        return (out.freeze(), vec![first.message]);
     }
-    let pieces = || std::iter::once(&first).chain(&more).map(Framed::elements);
-    put_events(&mut out, pieces().map(<[u8]>::len).sum());
-    pieces().for_each(|elements| out.put_slice(elements));
-    out.freeze()
+    let pieces: Vec<Framed> = std::iter::once(first).chain(more).collect();
+    let mut rest = pieces.as_slice();
+    let mut messages = Vec::new();
+    while let [piece, ..] = rest {
+        let is_large = |piece: &&Framed| piece.message.len() >= WORTH_A_MESSAGE;
+        let small = rest.iter().position(|piece| is_large(&piece)).unwrap_or(rest.len());
+        match rest.split_at(small) {
+            ([], _) => {
+                if !out.is_empty() {
+                    messages.push(std::mem::take(&mut out).freeze());
+                }
+                messages.push(piece.message.clone());
+                rest = &rest[1..];
+            }
+            (together, after) => {
+                put_events(&mut out, together.iter().map(|piece| piece.elements().len()).sum());
+                together.iter().for_each(|piece| out.put_slice(piece.elements()));
+                rest = after;
+            }
+        }
+    }
+    if !out.is_empty() {
+        messages.push(out.freeze());
+    }
+    let first = messages.remove(0);
+    (first, messages)
 }
 
 #[cfg(test)]
@@ -138,7 +165,11 @@ mod tests {
     fn what_waits_is_sent_as_answers_and_one_frame_of_events() {
         let piece = |indices| of_elements(&events(indices).encode_to_vec());
         let answers = || BytesMut::from(&message(Kind::CaughtUp(CaughtUp {}))[..]);
-        let told = |answers, first, more| read(of_waiting(Waiting { answers, first, more }));
+        let told = |answers, first, more| {
+            let (first, more) = of_waiting(Waiting { answers, first, more });
+            let messages: Vec<Bytes> = std::iter::once(first).chain(more).collect();
+            read(Bytes::from(messages.concat()))
+        };
         let answer = Kind::CaughtUp(CaughtUp {});
         assert_eq!(told(answers(), None, vec![]), std::slice::from_ref(&answer));
         assert_eq!(
@@ -152,7 +183,22 @@ mod tests {
         let more = vec![piece(2..3), piece(3..9)];
         assert_eq!(
             told(answers(), Some(piece(0..2)), more),
-            [answer, Kind::Events(events(0..9))]
+            [answer.clone(), Kind::Events(events(0..9))]
         );
+        // Large ones stay apart, in their places.
+        let large = || piece(3..9000);
+        let apart = |indices: &[std::ops::Range<i64>]| {
+            indices.iter().cloned().map(|one| Kind::Events(events(one))).collect::<Vec<_>>()
+        };
+        assert_eq!(told(answers(), Some(large()), vec![])[1..], apart(&[3..9000]));
+        let all = told(
+            answers(),
+            Some(piece(0..2)),
+            vec![piece(2..3), large(), piece(9000..9001), piece(9001..9003)],
+        );
+        assert_eq!(all[0], answer);
+        assert_eq!(all[1..], apart(&[0..3, 3..9000, 9000..9003]));
+        let all = told(BytesMut::new(), Some(large()), vec![piece(9000..9001)]);
+        assert_eq!(all, apart(&[3..9000, 9000..9001]));
     }
 }

@@ -12,6 +12,9 @@ use crate::domain::clock::{Micros, now};
 use crate::domain::ids::{IdMap, RoomId, SessionId, UserId};
 use crate::domain::standing::{ALERTS, Alert};
 
+/// Bytes for answers that are made ready with the first one.
+const ANSWERS_AT_ONCE: usize = 1024;
+
 /// How much may wait.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -193,6 +196,10 @@ impl Mailbox {
         }
         if inner.waiting.answers.len() + answer.len() > self.bounds.answers {
             return inner.end(Ending::SlowReader);
+        }
+        if inner.waiting.answers.is_empty() {
+            // One who sends much gets several at once.
+            inner.waiting.answers.reserve(ANSWERS_AT_ONCE);
         }
         inner.waiting.answers.extend_from_slice(answer);
         inner.waker.take()

@@ -4,8 +4,8 @@ use bytes::BytesMut;
 
 use crate::domain::ids::{IdMap, RoomId};
 
-/// Bytes of a run at most, unless a single event has more: well below what a mailbox holds.
-const RUN_BYTES: usize = 32 * 1024;
+/// Bytes of a run at most, unless a single event has more: below what a mailbox holds.
+const RUN_BYTES: usize = 64 * 1024;
 
 /// Events of one room without a gap.
 #[derive(Debug, PartialEq, Eq)]
