@@ -21,6 +21,7 @@ mod peers;
 mod prepare;
 mod run;
 mod stamp;
+mod talkers;
 mod workload;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ pub(crate) use self::pairs::Pairs;
 use self::peers::Peer;
 use self::prepare::Prepared;
 use self::run::Subject;
+pub(crate) use self::talkers::{Speed, Talk, Talkers};
 use self::workload::{Rooms, Workload};
 use crate::report::{self, Record};
 use crate::{cpu, server, ui};

@@ -4,10 +4,12 @@ mod chat;
 mod cpu;
 mod disk;
 mod files;
+mod journal;
 mod latency;
 mod report;
 mod server;
 mod ui;
+mod words;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,7 @@ enum Command {
     Chat(chat::ChatArgs),
     Files(files::FilesArgs),
     FilesChat(files::FilesChatArgs),
+    Journal(journal::JournalArgs),
     #[command(hide = true)]
     Floor(chat::FloorArgs),
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Command::Chat(args) => chat::run(&args),
         Command::Files(args) => files::run(&args),
         Command::FilesChat(args) => files::run_beside_chat(&args),
+        Command::Journal(args) => journal::run(&args),
         Command::Floor(args) => chat::serve_floor(&args),
     };
     match outcome {

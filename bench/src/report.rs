@@ -46,6 +46,15 @@ pub(crate) fn append(path: &Path, record: &Record) -> anyhow::Result<()> {
 /// A table of one workload: a line for each subject in the order of their first runs, with medians, the least and the greatest value, and
 /// for the first column how many times the other subject's figure the first one's is, taken run by run.
 pub(crate) fn table(title: &str, records: &[Record], columns: &[Column]) -> String {
+    lines(title, records, columns, true)
+}
+
+/// [`table`] of what is not to be compared with each other.
+pub(crate) fn list(title: &str, records: &[Record], columns: &[Column]) -> String {
+    lines(title, records, columns, false)
+}
+
+fn lines(title: &str, records: &[Record], columns: &[Column], compared: bool) -> String {
     let mut subjects: Vec<&str> = Vec::new();
     for record in records {
         if !subjects.contains(&record.subject.as_str()) {
@@ -60,7 +69,8 @@ pub(crate) fn table(title: &str, records: &[Record], columns: &[Column]) -> Stri
     let first = subjects.first().copied().unwrap_or_default();
     let mut lines = vec![Vec::from([title.to_owned()])];
     lines[0].extend(columns.iter().map(|column| column.heading.to_owned()));
-    if subjects.len() > 1 {
+    let compared = compared && subjects.len() > 1;
+    if compared {
         lines[0].push(format!("{first} is"));
     }
     let trusted = trusted(records);
@@ -80,7 +90,7 @@ pub(crate) fn table(title: &str, records: &[Record], columns: &[Column]) -> Stri
             let figures = own.iter().filter_map(|record| record.figures.get(column.figure));
             spread(figures.map(|figure| figure * column.scale).collect())
         }));
-        if subjects.len() > 1 {
+        if compared {
             let ratio = columns
                 .first()
                 .and_then(|column| ratio(&trusted, column.figure, first, subject));

@@ -39,6 +39,8 @@ pub(crate) struct Process {
     log: PathBuf,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where Greffe listens to operators.
+    pub(crate) admin: Option<PathBuf>,
 }
 
 impl Process {
@@ -51,6 +53,7 @@ impl Process {
             child: spawn(&mut command, cores)?,
             log: log.to_owned(),
             address,
+            admin: None,
         };
         let begin = Instant::now();
         while TcpStream::connect_timeout(&address, STEP).is_err() {
@@ -139,19 +142,21 @@ pub(crate) fn greffe(binary: &Path, data: &Path, cores: &Cores, limits: &[(&str,
         child,
         log,
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        admin: None,
     };
     let mut line = String::new();
     BufReader::new(stdout)
         .read_line(&mut line)
         .context("the server's output cannot be read")?;
-    let address = line
-        .strip_prefix("ready grpc=")
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|address| address.parse().ok());
-    let Some(address) = address else {
+    let mut words = line.split_whitespace();
+    let ready = words.next() == Some("ready");
+    let address = words.next().and_then(|word| word.strip_prefix("grpc="));
+    let admin = words.next().and_then(|word| word.strip_prefix("admin=unix:"));
+    let Some(address) = address.filter(|_| ready).and_then(|address| address.parse().ok()) else {
         bail!("{command:?} does not become ready: {}", process.last_words());
     };
     process.address = address;
+    process.admin = admin.map(PathBuf::from);
     Ok(process)
 }
 

@@ -23,6 +23,7 @@ use super::stamp::{self, Kind, Stamp};
 use super::workload::{Pace, TEXT_BYTES};
 use crate::cpu;
 use crate::latency::histogram;
+use crate::words::{Chance, Vocabulary};
 
 /// Connections that are being opened at a time.
 const OPENING: usize = 64;
@@ -52,10 +53,23 @@ pub(super) struct Task {
     pub(super) warm_up: Duration,
     /// How long it counts.
     pub(super) measure: Duration,
+    /// After how many messages they stop, if before that time is over.
+    pub(super) most: u64,
+    /// What they say.
+    pub(super) text: Text,
     /// Where the server is.
     pub(super) address: SocketAddr,
     /// The server's process.
     pub(super) pid: u32,
+}
+
+/// What follows the stamp of a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Text {
+    /// Always the same, which costs nothing.
+    Same,
+    /// Words, by a chance that begins with this number.
+    Words(u64),
 }
 
 /// What came of it.
@@ -63,6 +77,8 @@ pub(super) struct Task {
 pub(super) struct Measured {
     /// Messages sent within the measured time.
     pub(super) sends: u64,
+    /// Messages sent in all.
+    pub(super) all_sends: u64,
     /// Deliveries within the measured time.
     pub(super) deliveries: u64,
     /// Bytes that came within the measured time.
@@ -119,7 +135,12 @@ pub(super) fn run(task: Task, drivers: Vec<Box<dyn Driver>>) -> anyhow::Result<M
         engine.come_back()?;
     }
     engine.drain()?;
-    engine.measured.memory[2] = self::memory(task)?;
+    match self::memory(task) {
+        Ok(bytes) => engine.measured.memory[2] = bytes,
+        // The connections have told of it.
+        Err(_) if engine.measured.failure.is_some() => {}
+        Err(error) => return Err(error),
+    }
     Ok(engine.finish())
 }
 
@@ -154,6 +175,7 @@ struct Engine {
     turn: u64,
     answers: u64,
     text: Vec<u8>,
+    words: Option<(Vocabulary, Chance)>,
     /// Whether those who stop reading have stopped.
     stalling: bool,
     measured: Measured,
@@ -186,9 +208,14 @@ impl Engine {
             turn: 0,
             answers: 0,
             text: vec![b'x'; TEXT_BYTES],
+            words: match task.text {
+                Text::Same => None,
+                Text::Words(seed) => Some((Vocabulary::new(), Chance::new(seed))),
+            },
             stalling: false,
             measured: Measured {
                 sends: 0,
+                all_sends: 0,
                 deliveries: 0,
                 received: 0,
                 latency: histogram(),
@@ -288,7 +315,7 @@ impl Engine {
                 self.measured.memory_begin = memory(self.task)?;
                 self.stalling = self.task.crowd.stalled > 0;
             }
-            if now >= self.counted.end || self.measured.failure.is_some() {
+            if now >= self.counted.end || self.ledger.all_sent() >= self.task.most || self.measured.failure.is_some() {
                 break;
             }
             if let Pace::Window(window) = self.task.pace {
@@ -329,6 +356,7 @@ impl Engine {
         };
         Measured {
             verdict: self.ledger.verdict(),
+            all_sends: self.ledger.all_sent(),
             unanswered,
             ..self.measured
         }
@@ -511,7 +539,10 @@ impl Engine {
         let mut willing = std::mem::take(&mut self.willing);
         for sender in willing.drain(..) {
             self.is_willing[sender as usize] = false;
-            while self.ledger.may_send(sender, window) && self.connections[sender as usize].state == State::Ready {
+            while self.ledger.may_send(sender, window)
+                && self.ledger.all_sent() < self.task.most
+                && self.connections[sender as usize].state == State::Ready
+            {
                 self.say(sender, Kind::Said, now);
             }
         }
@@ -574,6 +605,9 @@ impl Engine {
             time,
         }
         .write(&mut self.text);
+        if let Some((vocabulary, chance)) = &mut self.words {
+            vocabulary.fill(&mut self.text[stamp::BYTES..], chance);
+        }
         self.connections[sender as usize].say(&self.text);
         self.wants_to_write(sender as usize);
     }

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 
 use super::driver::Driver;
 use super::drivers::greffe::{Greffe, Member};
-use super::generator::{self, Task};
+use super::generator::{self, Task, Text};
 use super::ledger::Crowd;
 use super::prepare::people;
 use super::workload::{Pace, Rooms, TEXT_BYTES};
@@ -71,6 +71,8 @@ impl Pairs {
             pace: Pace::Questions(rate),
             warm_up: times[0],
             measure: times[1],
+            most: u64::MAX,
+            text: Text::Same,
             address: server.0,
             pid: server.1,
         };

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::drivers::greffe::Member;
 use super::ledger::Crowd;
 use super::workload::Rooms;
-use crate::server;
+use crate::{disk, server};
 
 /// Calls at a time. Enough to keep both cores hashing.
 const AT_ONCE: usize = 8;
@@ -39,9 +39,9 @@ pub(super) struct Prepared {
 
 /// Someone who has an account.
 #[derive(Clone, Debug)]
-struct Account {
+pub(super) struct Account {
     id: String,
-    token: String,
+    pub(super) token: String,
 }
 
 impl Prepared {
@@ -57,24 +57,8 @@ impl Prepared {
 
     /// Makes a copy of it at `to`, on which a server can be started.
     pub(super) fn copy(&self, to: &Path) -> anyhow::Result<()> {
-        copy_directory(&self.directory, to).with_context(|| format!("{} cannot be copied", self.directory.display()))
+        disk::copy_directory(&self.directory, to)
     }
-}
-
-/// Copies what a stopped server left.
-fn copy_directory(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir(to)?;
-    std::fs::set_permissions(to, std::fs::metadata(from)?.permissions())?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_directory(&entry.path(), &target)?;
-        } else if entry.file_type()?.is_file() {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 /// Makes accounts, rooms and members.
@@ -140,7 +124,7 @@ pub(super) async fn people(address: SocketAddr, crowd: Crowd, kind: Rooms) -> an
     Ok((0..crowd.users).map(member).collect())
 }
 
-async fn register(channel: Channel, user: u32) -> Result<Account, Status> {
+pub(super) async fn register(channel: Channel, user: u32) -> Result<Account, Status> {
     let request = RegisterRequest {
         user_name: format!("user{user}"),
         password: format!("only for benches {user}"),
@@ -155,7 +139,11 @@ async fn register(channel: Channel, user: u32) -> Result<Account, Status> {
     })
 }
 
-async fn create(client: &mut RoomServiceClient<Channel>, owner: &Account, room: u32) -> Result<String, Status> {
+pub(super) async fn create(
+    client: &mut RoomServiceClient<Channel>,
+    owner: &Account,
+    room: u32,
+) -> Result<String, Status> {
     let request = CreateRoomRequest {
         request_id: Uuid::new_v4().to_string(),
         kind: RoomKind::Public.into(),
@@ -177,7 +165,7 @@ async fn open_direct(
     id(client.open_direct(one.request(request)?).await?.into_inner().room)
 }
 
-async fn join(mut client: RoomServiceClient<Channel>, user: Account, room: String) -> Result<(), Status> {
+pub(super) async fn join(mut client: RoomServiceClient<Channel>, user: Account, room: String) -> Result<(), Status> {
     let request = JoinRoomRequest {
         request_id: Uuid::new_v4().to_string(),
         room_id: room,
@@ -186,7 +174,11 @@ async fn join(mut client: RoomServiceClient<Channel>, user: Account, room: Strin
 }
 
 /// The seq of the newest event in a room.
-async fn head_seq(mut client: RoomServiceClient<Channel>, member: &Account, room: &str) -> Result<i64, Status> {
+pub(super) async fn head_seq(
+    mut client: RoomServiceClient<Channel>,
+    member: &Account,
+    room: &str,
+) -> Result<i64, Status> {
     let request = GetRoomRequest {
         by: Some(By::RoomId(room.to_owned())),
     };
@@ -218,7 +210,7 @@ fn id(state: Option<RoomState>) -> Result<String, Status> {
 
 impl Account {
     /// A request in the user's name.
-    fn request<T>(&self, message: T) -> Result<Request<T>, Status> {
+    pub(super) fn request<T>(&self, message: T) -> Result<Request<T>, Status> {
         let token = MetadataValue::try_from(format!("Bearer {}", self.token))
             .map_err(|_| Status::internal("the token does not fit into metadata"))?;
         let mut request = Request::new(message);

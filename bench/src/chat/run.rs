@@ -8,7 +8,7 @@ use super::driver::Driver;
 use super::drivers::greffe::Greffe;
 use super::figures::{disturbed, doubts, figures, quantiles};
 use super::floor;
-use super::generator::{self, Task};
+use super::generator::{self, Task, Text};
 use super::peers::Peer;
 use super::prepare::Prepared;
 use super::workload::{TEXT_BYTES, Workload};
@@ -75,6 +75,8 @@ pub(super) fn once(place: &Place<'_>, subject: Subject, workload: Workload, run:
             pace: workload.pace(),
             warm_up: place.warm_up,
             measure: workload.measure().unwrap_or(place.measure),
+            most: u64::MAX,
+            text: Text::Same,
             address: process.address,
             pid: process.pid(),
         };

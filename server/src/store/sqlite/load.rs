@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{HistoryVisibility, RoomKind};
 
@@ -14,9 +15,7 @@ use crate::domain::operator::Roles;
 use crate::domain::state::{Member, Role, Room, Session, State, User};
 use crate::journal::event::{decode, decode_content};
 use crate::journal::tree::Edge;
-use crate::store::schema::{
-    file, file_share, journal, journal_head, member, room, room_event, session, standing, upload, user,
-};
+use crate::store::schema::{file, journal, journal_head, member, room, session, standing, upload, user};
 use crate::store::{Head, Identity, StoreError};
 
 /// A row of the journal, as stored.
@@ -152,6 +151,22 @@ pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), 
     Ok((state, Head { edge, time }))
 }
 
+/// Where files are shared, in the order in which that happened. CROSS JOIN tells SQLite, which has no statistics here, to begin with the
+/// shares: it would rather walk through all events of all rooms.
+const SHARES: &str =
+    "SELECT s.room, s.seq, s.file FROM file_share s CROSS JOIN room_event e ON e.room = s.room AND e.seq = s.seq
+    ORDER BY e.idx";
+
+#[derive(QueryableByName)]
+struct ShareRow {
+    #[diesel(sql_type = BigInt)]
+    room: i64,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = BigInt)]
+    file: i64,
+}
+
 type UploadRow = (String, i64, i64, String, String, i64, i64, i64, i64);
 
 fn files(
@@ -175,18 +190,12 @@ fn files(
             shares: Vec::new(),
         });
     }
-    let shares: Vec<(i64, i64, i64)> = file_share::table
-        .inner_join(
-            room_event::table.on(room_event::room.eq(file_share::room).and(room_event::seq.eq(file_share::seq))),
-        )
-        .order(room_event::idx)
-        .select((file_share::room, file_share::seq, file_share::file))
-        .load(connection)?;
-    for (in_room, seq, no) in shares {
-        let id = ids.get(&no).ok_or_else(|| wrong("which file is shared"))?;
+    let shares: Vec<ShareRow> = diesel::sql_query(SHARES).load(connection)?;
+    for row in shares {
+        let id = ids.get(&row.file).ok_or_else(|| wrong("which file is shared"))?;
         let share = Share {
-            room: place(in_room)?,
-            seq,
+            room: place(row.room)?,
+            seq: row.seq,
         };
         state.files_mut().load_share(*id, share);
     }
@@ -347,4 +356,38 @@ fn sessions(
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection as _;
+    use diesel::sql_types::Text;
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Step {
+        #[diesel(sql_type = Text)]
+        detail: String,
+    }
+
+    #[test]
+    fn a_start_looks_at_the_shares_of_files_and_not_at_all_events() {
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        for migration in [
+            include_str!("../../../migrations/sqlite/20261122000000_journal/up.sql"),
+            include_str!("../../../migrations/sqlite/20261122230000_files/up.sql"),
+        ] {
+            connection.batch_execute(migration).unwrap();
+        }
+        let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {SHARES}"))
+            .load(&mut connection)
+            .unwrap();
+        let details: Vec<&str> = steps.iter().map(|step| step.detail.as_str()).collect();
+        assert_eq!(
+            details[..2],
+            ["SCAN s", "SEARCH e USING PRIMARY KEY (room=? AND seq=?)"],
+            "{details:?}"
+        );
+    }
 }
