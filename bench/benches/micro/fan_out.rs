@@ -29,6 +29,6 @@ fn take(bencher: Bencher<'_, '_>, streams: usize) {
     let (hall, mut source) = Hall::open(&places::memory(), streams);
     bencher
         .counter(streams * MESSAGES)
-        .with_inputs(|| hall.publish(&source.batch(MESSAGES)))
+        .with_inputs(|| _ = hall.publish(&source.batch(MESSAGES)))
         .bench_local_values(|()| hall.take());
 }

@@ -168,11 +168,12 @@ impl Kept {
 }
 
 impl Publish for Kept {
-    fn publish(&self, batch: &[Committed]) {
+    fn publish(&self, batch: &[Committed]) -> Vec<Waker> {
         self.0
             .lock()
             .expect("nobody panics while it is locked")
             .extend_from_slice(batch);
+        Vec::new()
     }
 
     fn touch(&self, _sessions: &[(SessionId, i64)]) {}

@@ -69,10 +69,10 @@ impl Hall {
         (hall, Source { desk, kept })
     }
 
-    /// Publishes a batch: on the writer's thread, before the batch is answered.
+    /// Publishes a batch: on the writer's thread, before the batch is answered. Returns who is to be woken then.
     #[inline(never)]
-    pub(crate) fn publish(&self, batch: &[Committed]) {
-        self.feed.publish(batch);
+    pub(crate) fn publish(&self, batch: &[Committed]) -> Vec<Waker> {
+        self.feed.publish(batch)
     }
 
     /// Takes what waits for each stream, as its connection does before it sends that, and returns how many bytes of events that were.
