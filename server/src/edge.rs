@@ -292,6 +292,9 @@ async fn accept(
                             None => {}
                         }
                     });
+                    // Whoever else has something to do has a turn first, so that a thousand connections at once are opened beside the others'
+                    // conversation and not before it.
+                    tokio::task::yield_now().await;
                 }
                 // The client has gone already.
                 Err(error)

@@ -5,8 +5,10 @@
 
 pub mod feed;
 pub mod mailbox;
+mod pages;
 mod runs;
 pub mod stream;
+mod turnstile;
 
 use std::sync::Arc;
 use std::time::Duration;

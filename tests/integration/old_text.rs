@@ -196,6 +196,47 @@ async fn the_text_of_a_message_that_one_may_not_see_does_not_come_with_its_edit(
     assert!(!bob.messages(&room).await.unwrap().iter().any(|message| message.seq == seq));
 }
 
+/// What a stream that resumes after `seq` is sent before it has caught up, as one text.
+async fn resumed(user: &User, epoch: &str, room: &str, seq: i64) -> String {
+    let mut stream = user.chat(resume(epoch, room, seq)).await.unwrap();
+    stream.started().await;
+    format!("{:?}", stream.caught_up().await)
+}
+
+#[tokio::test]
+async fn streams_that_resume_at_the_same_place_get_what_each_of_them_may_see() {
+    let server = Server::start(&[]).await;
+    let epoch = server.info().await.epoch;
+    let (alice, bob, carol) = (
+        server.user("alice").await,
+        server.user("bob").await,
+        server.user("carol").await,
+    );
+    let room = alice.private_room_with("den", &[&bob]).await;
+    let seq = alice.send(&room, "anise").await.unwrap().seq;
+    alice.invite(&room, &carol).await.unwrap();
+    carol.join(&room).await.unwrap();
+    let edit = alice.edit(&room, seq, OLD).await.unwrap().seq;
+    // Read from the journal once, and sent to both; the text belongs to a message that only one of them may see.
+    for _ in 0..2 {
+        assert!(resumed(&bob, &epoch, &room, edit - 1).await.contains(OLD));
+        assert!(!resumed(&carol, &epoch, &room, edit - 1).await.contains(OLD));
+    }
+    // What was sent a moment ago is not sent again once it is deleted.
+    alice.delete(&room, seq).await.unwrap();
+    for user in [&bob, &carol] {
+        for after in [edit - 1, 0] {
+            assert!(!resumed(user, &epoch, &room, after).await.contains(OLD));
+        }
+    }
+    // What comes after a page that others were sent is sent, too.
+    let next = alice.send(&room, NEW).await.unwrap().seq;
+    for user in [&bob, &carol] {
+        assert!(resumed(user, &epoch, &room, edit - 1).await.contains(NEW));
+        assert!(resumed(user, &epoch, &room, next - 1).await.contains(NEW));
+    }
+}
+
 /// Whether the journal's database, or what waits to be moved into it, holds some bytes.
 fn database_holds(server: &Server, text: &str) -> bool {
     let database = server.database();

@@ -278,6 +278,9 @@ impl Live {
             connection,
             address: caller.address,
         };
+        // What is told before the first events costs as much as they do.
+        let feed = Arc::clone(&app.feed);
+        let _turn = feed.turn().await;
         let (stream, plan) = LiveStream::open(&app.feed, &app.reader, owner, |state| {
             plan(state, caller.user, hello, &app.identity.epoch)
         })?;
@@ -352,9 +355,8 @@ impl Live {
     pub(super) async fn read(&mut self, reading: Reading) {
         match reading {
             Reading::Page(lag) => {
-                if let Some(events) = self.stream.read(lag).await {
-                    self.out.extend_from_slice(&frames::of_elements(&events).message);
-                }
+                // Shared with other streams, so it is sent as it is.
+                self.taken.extend(self.stream.read(lag).await);
             }
             Reading::State(room) => match self.app.room_states(self.caller.user, &[room]).await {
                 Ok(states) => states

@@ -11,7 +11,9 @@ use greffe_api::v1::event_body::Content;
 use ipnet::IpNet;
 
 use super::mailbox::{Bounds, Load, Mailbox, Owner, Push};
+use super::pages::Pages;
 use super::runs::{Run, Runs};
+use super::turnstile::{Turn, Turnstile};
 use super::{Ending, Frame, Framed, Gone};
 use crate::domain::clock::{Micros, from_timestamp, now};
 use crate::domain::decide::network_is_welcome;
@@ -75,6 +77,14 @@ fn is_told_to_all(content: &Content) -> bool {
     )
 }
 
+/// Whether texts that are in the journal are no longer shown.
+fn takes_back(content: &Content) -> bool {
+    matches!(
+        content,
+        Content::MessageEdited(_) | Content::MessageDeleted(_) | Content::ReactionRemoved(_) | Content::FileRemoved(_)
+    )
+}
+
 /// Nobody new is taken for a while.
 #[derive(Debug, Clone)]
 pub struct Drain {
@@ -114,6 +124,8 @@ pub struct Feed {
     frame: Frame,
     next_id: AtomicU64,
     delivered: AtomicU64,
+    pages: Pages,
+    turnstile: Turnstile,
     open: Mutex<Open>,
 }
 
@@ -137,6 +149,8 @@ impl Feed {
             frame,
             next_id: AtomicU64::new(1),
             delivered: AtomicU64::new(0),
+            pages: Pages::default(),
+            turnstile: Turnstile::default(),
             open: Mutex::default(),
         })
     }
@@ -144,6 +158,21 @@ impl Feed {
     /// The state that the feed has published.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// What streams read from the journal that lag.
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// Waits until it is a stream's turn to begin or to catch up, which lasts until it is dropped.
+    pub async fn turn(&self) -> Turn {
+        self.turnstile.turn().await
+    }
+
+    /// The message that holds the elements of a list of events.
+    pub(super) fn framed(&self, elements: &[u8]) -> Framed {
+        (self.frame)(elements)
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -587,6 +616,12 @@ impl Publish for Arc<Feed> {
                 state.apply(&event.entry);
             }
         });
+        for event in batch {
+            let draft = &event.entry.draft;
+            if let Some(room) = draft.room.filter(|_| takes_back(&draft.content)) {
+                self.pages.forget(room);
+            }
+        }
         let mut turns = Turns::default();
         let mut counts = Counts::default();
         let mut runs = Runs::default();

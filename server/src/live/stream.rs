@@ -9,14 +9,16 @@ use greffe_api::v1::BodyState;
 use super::Ending;
 use super::feed::{Feed, Start};
 use super::mailbox::{Lag, Mailbox, Next, Owner};
+use super::pages::Page;
+use super::turnstile::ShortTurn;
 use crate::domain::error::Error;
 use crate::domain::permissions;
 use crate::domain::state::State;
 use crate::journal::event::put_element;
-use crate::store::{Currency, Range, Reader, RoomEvent};
+use crate::store::{Currency, Range, Reader, RoomEvent, StoreError};
 
 /// Events that are read from the journal at a time.
-const PAGE_EVENTS: usize = 512;
+const PAGE_EVENTS: i64 = 512;
 /// Bytes that are read from the journal at a time: what a stream that catches up holds at most.
 const PAGE_BYTES: usize = 256 * 1024;
 
@@ -25,6 +27,8 @@ pub struct LiveStream {
     feed: Arc<Feed>,
     reader: Arc<dyn Reader>,
     mailbox: Arc<Mailbox>,
+    /// While a page is read and sent.
+    turn: Option<ShortTurn>,
 }
 
 impl LiveStream {
@@ -41,6 +45,7 @@ impl LiveStream {
                 feed: Arc::clone(feed),
                 reader: Arc::clone(reader),
                 mailbox,
+                turn: None,
             },
             more,
         ))
@@ -52,13 +57,18 @@ impl LiveStream {
     }
 
     /// What comes next, or a wake-up when something does. After [`Delivery::Ended`](super::Delivery::Ended) nothing comes any more.
-    pub fn poll(&self, context: &mut Context<'_>) -> Poll<Next> {
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        // Whoever asks for more has sent what it was given.
+        self.turn = None;
         self.mailbox.poll(context)
     }
 
-    /// The next page of a room in which the stream lags: elements of a list of events. None if there is nothing to deliver (any more).
-    pub async fn read(&self, lag: Lag) -> Option<Bytes> {
-        match self.try_read(lag).await {
+    /// The message with the next page of a room in which the stream lags. None if there is nothing to deliver (any more).
+    pub async fn read(&mut self, lag: Lag) -> Option<Bytes> {
+        let turn = self.feed.turn().await;
+        let page = self.try_read(lag).await;
+        self.turn = Some(turn.shortly());
+        match page {
             Ok(events) => events,
             Err(error) => {
                 tracing::error!(%error, "A stream could not read the journal");
@@ -68,7 +78,7 @@ impl LiveStream {
         }
     }
 
-    async fn try_read(&self, lag: Lag) -> Result<Option<Bytes>, crate::store::StoreError> {
+    async fn try_read(&self, lag: Lag) -> Result<Option<Bytes>, StoreError> {
         // What is published now was published while the reader was in the room, so nothing after a removal is read.
         let user = self.mailbox.owner.user;
         let bounds = self.feed.view().read(|state| {
@@ -87,19 +97,46 @@ impl LiveStream {
         let range = Range {
             room,
             first,
-            last: head_seq,
-            limit: PAGE_EVENTS,
+            // Pages end where others' pages end, so that streams that begin apart come together.
+            last: head_seq.min((first / PAGE_EVENTS + 1) * PAGE_EVENTS - 1),
+            // The range has no more.
+            limit: usize::MAX,
             bytes: PAGE_BYTES,
             newest: false,
         };
-        let events = self.reader.events(range).await?;
-        let last = events.last().map_or(head_seq, |event| event.seq);
-        let bytes = elements(&events, first_seq);
+        let shared = self.feed.pages().page(lag.room, first, || self.page(range, 1)).await?;
+        let own;
+        let page = if first_seq <= shared.same_from {
+            shared.as_ref()
+        } else {
+            own = self.page(range, first_seq).await?;
+            &own
+        };
+        // A page that another stream asked for may go on after this reader was put out: then the state is looked at again, which knows.
+        if page.last > head_seq {
+            return Ok(None);
+        }
+        let message = page.message.clone();
         Ok(self
             .mailbox
-            .caught(lag, last)
-            .then_some(bytes)
-            .filter(|bytes| !bytes.is_empty()))
+            .caught(lag, page.last)
+            .then_some(message)
+            .filter(|message| !message.is_empty()))
+    }
+
+    /// Reads a page for readers who see the room from `first_seq` on.
+    async fn page(&self, range: Range, first_seq: i64) -> Result<Page, StoreError> {
+        let events = self.reader.events(range).await?;
+        let message = if events.is_empty() {
+            Bytes::new()
+        } else {
+            self.feed.framed(&elements(&events, first_seq)).message
+        };
+        Ok(Page {
+            last: events.last().map_or(range.last, |event| event.seq),
+            message,
+            same_from: events.iter().filter_map(|event| event.edits).min().unwrap_or(i64::MAX),
+        })
     }
 }
 
