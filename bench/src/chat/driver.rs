@@ -3,7 +3,7 @@
 use super::stamp::Stamp;
 
 /// One connection's side of a protocol, from its first byte on.
-pub(super) trait Driver {
+pub(super) trait Protocol {
     /// Puts the first bytes of a new connection into `out`.
     fn open(&mut self, out: &mut Vec<u8>);
 
@@ -11,11 +11,14 @@ pub(super) trait Driver {
     /// come again, with more behind them.
     fn read(&mut self, input: &[u8], out: &mut Vec<u8>, news: &mut News) -> usize;
 
-    /// Says `text` in the connection's room, or to its partner. `text` always has the length that the driver was made for.
-    fn say(&mut self, text: &[u8], out: &mut Vec<u8>);
-
-    /// Puts what [`Driver::say`] holds back into `out`. Called before each write, so that messages said together go together.
+    /// Puts what is held back into `out`. Called before each write, so that what is said together goes together.
     fn flush(&mut self, _out: &mut Vec<u8>) {}
+}
+
+/// A protocol in which somebody talks in one room, or to a partner.
+pub(super) trait Driver: Protocol {
+    /// Says `text` there. `text` always has the length that the driver was made for.
+    fn say(&mut self, text: &[u8], out: &mut Vec<u8>);
 
     /// Whether whoever says something gets it back like everyone else in the room.
     fn echoes(&self) -> bool;

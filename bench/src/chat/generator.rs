@@ -5,6 +5,7 @@
 //! server that is behind cannot slow down the questions that would show it.
 
 mod connection;
+pub(super) mod sockets;
 mod timer;
 
 use std::collections::VecDeque;
@@ -13,10 +14,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
-use mio::{Events, Poll, Token};
 
-use self::connection::{Connection, State};
-use self::timer::Timer;
+use self::connection::State;
+use self::sockets::{Happened, Sockets};
 use super::driver::{Driver, News};
 use super::ledger::{Crowd, Ledger, Verdict};
 use super::stamp::{self, Kind, Stamp};
@@ -35,12 +35,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 const QUIET: Duration = Duration::from_secs(3);
 /// The longest wait for something to happen.
 const IDLE: Duration = Duration::from_millis(20);
-/// Bytes read at a time.
-const READ: usize = 256 * 1024;
 /// Questions of one user that may wait for their answers before an answer no longer finds its question.
 const QUESTIONS: usize = 64;
-/// The timer among the connections, which have numbers from 0.
-const TIMER: Token = Token(usize::MAX);
 
 /// What to do.
 #[derive(Clone, Copy, Debug)]
@@ -150,16 +146,10 @@ fn memory(task: Task) -> anyhow::Result<u64> {
 
 struct Engine {
     task: Task,
-    poll: Poll,
-    events: Events,
-    timer: Timer,
+    sockets: Sockets<dyn Driver>,
+    happened: Vec<Happened>,
     clock: Instant,
-    connections: Vec<Connection>,
-    /// Where bytes are read to.
-    buffer: Vec<u8>,
     news: News,
-    /// Connections that have something to write.
-    waiting: Vec<u32>,
     open: usize,
     ledger: Ledger,
     /// Nanoseconds between which things count.
@@ -186,18 +176,12 @@ impl Engine {
         let users = task.crowd.users as usize;
         anyhow::ensure!(drivers.len() == users, "each user needs a driver");
         let echoes = drivers.first().context("there is nobody")?.echoes();
-        let poll = Poll::new().context("sockets cannot be waited for")?;
-        let timer = Timer::new(poll.registry(), TIMER)?;
         Ok(Self {
             task,
-            poll,
-            events: Events::with_capacity(1024),
-            timer,
+            sockets: Sockets::new(drivers)?,
+            happened: Vec::new(),
             clock: Instant::now(),
-            connections: drivers.into_iter().map(Connection::new).collect(),
-            buffer: vec![0; READ],
             news: News::default(),
-            waiting: Vec::new(),
             open: 0,
             ledger: Ledger::new(task.crowd, echoes),
             counted: u64::MAX..u64::MAX,
@@ -248,7 +232,7 @@ impl Engine {
         let mut next = users.start;
         while self.open < users.end {
             while next < users.end && next - self.open < at_once {
-                self.connections[next].connect(self.task.address, self.poll.registry(), Token(next))?;
+                self.sockets.connect(next, self.task.address)?;
                 next += 1;
             }
             let wait = self.keep_to(schedule);
@@ -273,7 +257,7 @@ impl Engine {
         let before = std::mem::replace(&mut self.measured.latency, histogram());
         self.counted = begin..u64::MAX;
         let counted = (self.measured.deliveries, self.measured.received);
-        let users = self.connections.len();
+        let users = self.sockets.connections.len();
         let mut schedule = Schedule::new(self.task, begin);
         self.open(self.open..users, users, &mut schedule)?;
         self.measured.coming_back = Duration::from_nanos(self.now() - begin);
@@ -371,7 +355,10 @@ impl Engine {
     }
 
     fn answers_come(&self) -> bool {
-        self.connections.first().is_some_and(|connection| connection.driver.answers())
+        self.sockets
+            .connections
+            .first()
+            .is_some_and(|connection| connection.driver.answers())
     }
 
     fn sample(&self) -> anyhow::Result<Sample> {
@@ -385,59 +372,26 @@ impl Engine {
 
     /// Writes what waits, waits at most `wait` for something to happen, and takes what came.
     fn turn_around(&mut self, wait: Duration) -> anyhow::Result<()> {
-        self.write_all();
-        self.timer.set(wait)?;
-        match self.poll.poll(&mut self.events, None) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
-            outcome => outcome.context("sockets cannot be waited for")?,
-        }
-        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        for event in &events {
-            let user = event.token().0;
-            if event.token() == TIMER {
-                continue;
-            }
-            if event.is_writable() {
-                self.writable(user);
-            }
-            if event.is_readable() {
-                self.read(user);
+        let mut happened = std::mem::take(&mut self.happened);
+        self.sockets.wait(wait, &mut happened)?;
+        for event in happened.drain(..) {
+            match event {
+                Happened::Readable(user) => self.read(user),
+                Happened::Writable(user) => {
+                    if let Err(error) = self.sockets.writable(user) {
+                        self.fail(user, format!("cannot be opened: {error}"));
+                    }
+                }
+                Happened::Broken(user, error) => self.fail(user, format!("cannot be written to: {error}")),
             }
         }
-        self.events = events;
+        self.happened = happened;
         Ok(())
     }
 
-    fn write_all(&mut self) {
-        let mut waiting = std::mem::take(&mut self.waiting);
-        for user in waiting.drain(..) {
-            let connection = &mut self.connections[user as usize];
-            if let Err(error) = connection.write() {
-                self.fail(user as usize, format!("cannot be written to: {error}"));
-            }
-        }
-        self.waiting = waiting;
-    }
-
     fn fail(&mut self, user: usize, why: impl std::fmt::Display) {
-        self.connections[user].close();
+        self.sockets.connections[user].close();
         self.measured.failure.get_or_insert_with(|| format!("user {user}: {why}"));
-    }
-
-    /// Notes that a connection has something to write.
-    fn wants_to_write(&mut self, user: usize) {
-        let connection = &mut self.connections[user];
-        if !connection.is_waiting {
-            connection.is_waiting = true;
-            self.waiting.push(user as u32);
-        }
-    }
-
-    fn writable(&mut self, user: usize) {
-        match self.connections[user].writable() {
-            Ok(()) => self.wants_to_write(user),
-            Err(error) => self.fail(user, format!("cannot be opened: {error}")),
-        }
     }
 
     fn read(&mut self, user: usize) {
@@ -445,18 +399,13 @@ impl Engine {
             return;
         }
         loop {
-            let connection = &mut self.connections[user];
-            let news = &mut self.news;
-            let received = match connection.read(&mut self.buffer, news) {
+            let received = match self.sockets.read(user, &mut self.news) {
                 Ok(received) => received,
                 Err(error) => {
                     self.fail(user, error);
                     return;
                 }
             };
-            if connection.has_output() {
-                self.wants_to_write(user);
-            }
             let now = self.now();
             if self.counted.contains(&now) {
                 self.measured.received += received.bytes as u64;
@@ -474,8 +423,8 @@ impl Engine {
         if let Some(failure) = self.news.failure.take() {
             self.fail(user, failure);
         }
-        if std::mem::take(&mut self.news.ready) && self.connections[user].state == State::Opening {
-            self.connections[user].state = State::Ready;
+        if std::mem::take(&mut self.news.ready) && self.sockets.connections[user].state == State::Opening {
+            self.sockets.connections[user].state = State::Ready;
             self.open += 1;
         }
         let answers = std::mem::take(&mut self.news.answers);
@@ -541,7 +490,7 @@ impl Engine {
             self.is_willing[sender as usize] = false;
             while self.ledger.may_send(sender, window)
                 && self.ledger.all_sent() < self.task.most
-                && self.connections[sender as usize].state == State::Ready
+                && self.sockets.connections[sender as usize].state == State::Ready
             {
                 self.say(sender, Kind::Said, now);
             }
@@ -608,8 +557,8 @@ impl Engine {
         if let Some((vocabulary, chance)) = &mut self.words {
             vocabulary.fill(&mut self.text[stamp::BYTES..], chance);
         }
-        self.connections[sender as usize].say(&self.text);
-        self.wants_to_write(sender as usize);
+        self.sockets.connections[sender as usize].say(&self.text);
+        self.sockets.wants_to_write(sender as usize);
     }
 }
 

@@ -12,7 +12,7 @@ use memchr::memmem;
 use prost::Message as _;
 use uuid::Uuid;
 
-use crate::chat::driver::{Driver, News};
+use crate::chat::driver::{Driver, News, Protocol};
 use crate::chat::h2::Call;
 use crate::chat::stamp::{self, Stamp};
 
@@ -78,7 +78,7 @@ impl Greffe {
     }
 }
 
-impl Driver for Greffe {
+impl Protocol for Greffe {
     fn open(&mut self, out: &mut Vec<u8>) {
         Call::open(CHAT, Some(&self.authorization), out);
         self.call
@@ -95,6 +95,12 @@ impl Driver for Greffe {
         input.len()
     }
 
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        self.call.flush(out);
+    }
+}
+
+impl Driver for Greffe {
     fn say(&mut self, text: &[u8], _out: &mut Vec<u8>) {
         write_hex(&mut self.template[self.count_at..self.count_at + COUNT], self.sent);
         self.sent += 1;
@@ -104,10 +110,6 @@ impl Driver for Greffe {
         write_hex(&mut self.template[self.time_at + 9..self.time_at + 13], time & 0xFFFF);
         self.template[self.text_at..].copy_from_slice(text);
         self.call.waiting().extend_from_slice(&self.template);
-    }
-
-    fn flush(&mut self, out: &mut Vec<u8>) {
-        self.call.flush(out);
     }
 
     fn echoes(&self) -> bool {

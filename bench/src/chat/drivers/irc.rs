@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::chat::driver::{Driver, News, decimal};
+use crate::chat::driver::{Driver, News, Protocol, decimal};
 use crate::chat::peers::Place;
 use crate::chat::stamp;
 
@@ -67,7 +67,7 @@ impl Irc {
     }
 }
 
-impl Driver for Irc {
+impl Protocol for Irc {
     fn open(&mut self, out: &mut Vec<u8>) {
         let user = self.user;
         out.extend_from_slice(format!("NICK user{user}\r\nUSER user{user} 0 * :user\r\n").as_bytes());
@@ -82,7 +82,9 @@ impl Driver for Irc {
         }
         done
     }
+}
 
+impl Driver for Irc {
     fn say(&mut self, text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&self.prefix);
         out.extend_from_slice(text);

@@ -1,6 +1,6 @@
 //! MQTT 3.1.1, with quality of service 1: each message is acknowledged, on its way in and on its way out.
 
-use crate::chat::driver::{Driver, News};
+use crate::chat::driver::{Driver, News, Protocol};
 use crate::chat::peers::Place;
 use crate::chat::stamp;
 use crate::chat::workload::TEXT_BYTES;
@@ -73,7 +73,7 @@ impl Mqtt {
     }
 }
 
-impl Driver for Mqtt {
+impl Protocol for Mqtt {
     fn open(&mut self, out: &mut Vec<u8>) {
         // The protocol's name and level, a clean session, no keep-alive, the client's id.
         let mut content = b"\0\x04MQTT\x04\x02\0\0".to_vec();
@@ -89,7 +89,9 @@ impl Driver for Mqtt {
         }
         done
     }
+}
 
+impl Driver for Mqtt {
     fn say(&mut self, text: &[u8], out: &mut Vec<u8>) {
         self.packet = self.packet.checked_add(1).unwrap_or(1);
         let content = self.template.len() - TEXT_BYTES;

@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::chat::driver::{Driver, News};
+use crate::chat::driver::{Driver, News, Protocol};
 use crate::chat::peers::Place;
 use crate::chat::stamp;
 use crate::chat::workload::TEXT_BYTES;
@@ -31,7 +31,7 @@ impl Nats {
     }
 }
 
-impl Driver for Nats {
+impl Protocol for Nats {
     fn open(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n");
         // The server's PONG comes after it has taken the subscription.
@@ -67,7 +67,9 @@ impl Driver for Nats {
         }
         done
     }
+}
 
+impl Driver for Nats {
     fn say(&mut self, text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&self.prefix);
         out.extend_from_slice(text);

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
 
-use crate::chat::driver::{Driver, News};
+use crate::chat::driver::{Driver, News, Protocol};
 use crate::chat::peers::Place;
 use crate::chat::stamp;
 
@@ -90,7 +90,7 @@ impl Xmpp {
     }
 }
 
-impl Driver for Xmpp {
+impl Protocol for Xmpp {
     fn open(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(OPEN.as_bytes());
     }
@@ -109,7 +109,9 @@ impl Driver for Xmpp {
             0
         }
     }
+}
 
+impl Driver for Xmpp {
     fn say(&mut self, text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&self.prefix);
         out.extend_from_slice(text);

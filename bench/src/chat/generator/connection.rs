@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::chat::driver::{Driver, News};
+use crate::chat::driver::{Driver, News, Protocol};
 
 /// Room that a read needs beside what is left from the one before.
 const LEAST: usize = 64 * 1024;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(in crate::chat) enum State {
     /// There is no socket yet, or TCP is not yet connected.
     Connecting,
     /// The protocol begins.
@@ -26,26 +26,26 @@ pub(super) enum State {
 
 /// What a read gave.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Received {
-    pub(super) bytes: usize,
+pub(in crate::chat) struct Received {
+    pub(in crate::chat) bytes: usize,
     /// Whether the buffer was full: there may be more.
-    pub(super) is_full: bool,
+    pub(in crate::chat) is_full: bool,
 }
 
 /// One connection.
-pub(super) struct Connection {
+pub(in crate::chat) struct Connection<D: Protocol + ?Sized> {
     socket: Option<TcpStream>,
-    pub(super) driver: Box<dyn Driver>,
-    pub(super) state: State,
+    pub(in crate::chat) driver: Box<D>,
+    pub(in crate::chat) state: State,
     /// Whether it is among those that are to be written to.
-    pub(super) is_waiting: bool,
+    pub(in crate::chat) is_waiting: bool,
     out: Vec<u8>,
     /// The end of what was read: the begin of something whose rest is still to come.
     rest: Vec<u8>,
 }
 
-impl Connection {
-    pub(super) fn new(driver: Box<dyn Driver>) -> Self {
+impl<D: Protocol + ?Sized> Connection<D> {
+    pub(in crate::chat) fn new(driver: Box<D>) -> Self {
         Self {
             socket: None,
             driver,
@@ -57,7 +57,12 @@ impl Connection {
     }
 
     /// Begins to connect. It is told of each change from unreadable to readable and from unwritable to writable.
-    pub(super) fn connect(&mut self, address: SocketAddr, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(in crate::chat) fn connect(
+        &mut self,
+        address: SocketAddr,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<()> {
         let mut socket = TcpStream::connect(address)?;
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         self.socket = Some(socket);
@@ -65,7 +70,7 @@ impl Connection {
     }
 
     /// The socket can be written to: for the first time, then it is connected; or again.
-    pub(super) fn writable(&mut self) -> io::Result<()> {
+    pub(in crate::chat) fn writable(&mut self) -> io::Result<()> {
         let (State::Connecting, Some(socket)) = (self.state, &self.socket) else {
             return Ok(());
         };
@@ -78,18 +83,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Puts a message behind what is to be written.
-    pub(super) fn say(&mut self, text: &[u8]) {
-        self.driver.say(text, &mut self.out);
-    }
-
     /// Whether something is to be written.
-    pub(super) fn has_output(&self) -> bool {
+    pub(in crate::chat) fn has_output(&self) -> bool {
         !self.out.is_empty()
     }
 
     /// Writes as much as the socket takes; it tells when it takes more.
-    pub(super) fn write(&mut self) -> io::Result<()> {
+    pub(in crate::chat) fn write(&mut self) -> io::Result<()> {
         self.is_waiting = false;
         let Some(socket) = self.socket.as_mut().filter(|_| self.state != State::Connecting) else {
             return Ok(());
@@ -112,7 +112,7 @@ impl Connection {
     ///
     /// # Errors
     /// If the connection is over: why.
-    pub(super) fn read(&mut self, buffer: &mut Vec<u8>, news: &mut News) -> io::Result<Received> {
+    pub(in crate::chat) fn read(&mut self, buffer: &mut Vec<u8>, news: &mut News) -> io::Result<Received> {
         let Some(socket) = self.socket.as_mut().filter(|_| self.state != State::Connecting) else {
             return Ok(Received::default());
         };
@@ -139,8 +139,15 @@ impl Connection {
         })
     }
 
-    pub(super) fn close(&mut self) {
+    pub(in crate::chat) fn close(&mut self) {
         self.state = State::Closed;
         self.socket = None;
+    }
+}
+
+impl<D: Driver + ?Sized> Connection<D> {
+    /// Puts a message behind what is to be written.
+    pub(in crate::chat) fn say(&mut self, text: &[u8]) {
+        self.driver.say(text, &mut self.out);
     }
 }
