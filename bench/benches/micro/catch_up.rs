@@ -28,7 +28,8 @@ fn catch_up(archive: &Archive, runtime: &Runtime, missed: i64) -> usize {
         };
         (vec![start], ())
     };
-    let (stream, ()) = LiveStream::open(&archive.feed, &archive.reader, owner, plan).expect("a stream can be opened");
+    let (mut stream, ()) =
+        LiveStream::open(&archive.feed, &archive.reader, owner, plan).expect("a stream can be opened");
     runtime.block_on(async {
         let mut bytes = 0;
         loop {
@@ -49,6 +50,7 @@ fn catch_up(archive: &Archive, runtime: &Runtime, missed: i64) -> usize {
 fn catch_up_after(bencher: Bencher<'_, '_>, missed: usize) {
     let archive = archive();
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .expect("a runtime can be made");
     let events = i64::try_from(missed).expect("a journal has fewer");

@@ -1,5 +1,6 @@
 //! Streams that are open, and batches to publish to them.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -33,7 +34,8 @@ impl Source {
 /// A feed with streams of people who are all in one room.
 pub(crate) struct Hall {
     feed: Arc<Feed>,
-    streams: Vec<LiveStream>,
+    /// A bench holds the hall where it publishes and where it takes; it does one after the other.
+    streams: RefCell<Vec<LiveStream>>,
 }
 
 impl Hall {
@@ -63,7 +65,7 @@ impl Hall {
             };
             LiveStream::open(&feed, &reader, owner, plan).expect("a stream can be opened").0
         });
-        let streams = streams.collect();
+        let streams = RefCell::new(streams.collect());
         let hall = Self { feed, streams };
         hall.take();
         (hall, Source { desk, kept })
@@ -80,7 +82,7 @@ impl Hall {
     pub(crate) fn take(&self) -> usize {
         let mut context = Context::from_waker(Waker::noop());
         let mut bytes = 0;
-        for stream in &self.streams {
+        for stream in self.streams.borrow_mut().iter_mut() {
             loop {
                 match stream.poll(&mut context) {
                     Poll::Ready(Next::Deliver(Delivery::Waiting(waiting))) => {
