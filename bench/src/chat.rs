@@ -9,6 +9,7 @@
 )]
 
 mod commit;
+mod day;
 mod driver;
 mod drivers;
 mod figures;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+pub(crate) use self::day::{DayArgs, run as run_day};
 pub(crate) use self::floor::{FloorArgs, serve as serve_floor};
 use self::ledger::Crowd;
 pub(crate) use self::pairs::Pairs;

@@ -25,6 +25,7 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Chat(chat::ChatArgs),
+    Day(chat::DayArgs),
     Files(files::FilesArgs),
     FilesChat(files::FilesChatArgs),
     Journal(journal::JournalArgs),
@@ -35,6 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Chat(args) => chat::run(&args),
+        Command::Day(args) => chat::run_day(&args),
         Command::Files(args) => files::run(&args),
         Command::FilesChat(args) => files::run_beside_chat(&args),
         Command::Journal(args) => journal::run(&args),

@@ -28,11 +28,15 @@ pub(super) fn doubts(measured: &Measured, figures: &Figures) -> Vec<String> {
         let number = measured.unanswered;
         doubts.push(format!("{number} sends without an answer, or with more than one"));
     }
-    if let Some(own) = figures.get("generator_share").filter(|own| **own > BUSY) {
-        doubts.push(format!("the generator was busy for {own:.2} of the time"));
-    }
+    doubts.extend(busy(figures));
     doubts.extend(disturbed(figures));
     doubts
+}
+
+/// Whether the generator may be what was measured.
+pub(super) fn busy(figures: &Figures) -> Option<String> {
+    let own = figures.get("generator_share").filter(|own| **own > BUSY)?;
+    Some(format!("the generator was busy for {own:.2} of the time"))
 }
 
 /// Whether something else disturbed a run.

@@ -17,9 +17,9 @@ use crate::chat::h2::Call;
 use crate::chat::stamp::{self, Stamp};
 
 /// The method.
-const CHAT: &str = "/greffe.v1.ChatService/Chat";
+pub(in crate::chat) const CHAT: &str = "/greffe.v1.ChatService/Chat";
 /// Bytes that gRPC puts before each message.
-const PREFIX: usize = 5;
+pub(in crate::chat) const PREFIX: usize = 5;
 /// Bytes of a message by which its kind is known: a tag, a length of at most 5 bytes, the kind's tag.
 const KNOWN: usize = 7;
 /// Tag of `Frame.events` in a frame.
@@ -139,7 +139,7 @@ fn write_hex(digits: &mut [u8], mut number: u64) {
 }
 
 /// A frame as gRPC sends it.
-fn framed(action: Action) -> Vec<u8> {
+pub(in crate::chat) fn framed(action: Action) -> Vec<u8> {
     let request = ChatRequest { action: Some(action) };
     let mut bytes = vec![0];
     bytes.extend_from_slice(&(request.encoded_len() as u32).to_be_bytes());

@@ -54,6 +54,12 @@ impl<D: Protocol + ?Sized> Sockets<D> {
         })
     }
 
+    /// Puts `driver` in the place of `user`'s, whose connection is closed if it is open, and begins to connect it.
+    pub(in crate::chat) fn replace(&mut self, user: usize, driver: Box<D>, address: SocketAddr) -> io::Result<()> {
+        self.connections[user] = Connection::new(driver);
+        self.connect(user, address)
+    }
+
     /// Begins to connect `user`.
     pub(in crate::chat) fn connect(&mut self, user: usize, address: SocketAddr) -> io::Result<()> {
         self.connections[user].connect(address, self.poll.registry(), Token(user))
