@@ -6,7 +6,7 @@ use divan::Bencher;
 
 use crate::parts::codec::Passage;
 use crate::parts::desk::Desk;
-use crate::places;
+use crate::parts::places;
 
 /// Messages of a batch: one alone, some senders' windows, the most there can be.
 const BATCHES: [usize; 3] = [1, 32, 1024];

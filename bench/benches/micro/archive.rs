@@ -12,7 +12,7 @@ use greffe_server::store::Reader;
 use tempfile::TempDir;
 
 use crate::parts::desk::{Desk, FEED};
-use crate::places;
+use crate::parts::places;
 
 /// Messages in it, all in one room.
 pub(crate) const MESSAGES: usize = 100_000;

@@ -4,7 +4,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 
 use crate::parts::codec::Passage;
-use crate::places;
+use crate::parts::places;
 
 /// A client's message to a command.
 #[divan::bench]

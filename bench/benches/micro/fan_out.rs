@@ -3,7 +3,7 @@
 use divan::Bencher;
 
 use crate::parts::hall::Hall;
-use crate::places;
+use crate::parts::places;
 
 /// Messages of a batch.
 const MESSAGES: usize = 32;

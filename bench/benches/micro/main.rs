@@ -13,7 +13,6 @@ mod archive;
 mod catch_up;
 mod codec;
 mod fan_out;
-mod places;
 mod search;
 
 fn main() {

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::archive::{Archive, archive};
-use crate::parts::words::Words;
+use crate::parts::texts::word;
 
 /// Whose index it is.
 const JOURNAL: &str = "bench";
@@ -23,9 +23,9 @@ const QUERIES: [&str; 4] = ["common word", "rare word", "two common words", "abs
 
 fn query(name: &str) -> String {
     match name {
-        "common word" => Words::of_rank(0),
-        "rare word" => Words::of_rank(15_000),
-        "two common words" => format!("{} {}", Words::of_rank(1), Words::of_rank(2)),
+        "common word" => word(0).to_owned(),
+        "rare word" => word(15_000).to_owned(),
+        "two common words" => format!("{} {}", word(1), word(2)),
         _ => "zzzz".to_owned(),
     }
 }
@@ -58,8 +58,10 @@ fn find(bencher: Bencher<'_, '_>, name: &str) {
     let room = archive.feed.view().read(|state| state.room(archive.room).map(|room| room.no));
     let rooms = vec![(room.expect("the room is there"), 1)];
     let words = query(name);
-    bencher.with_inputs(|| rooms.clone()).bench_local_values(|rooms| {
+    let find = |rooms| {
         let found = search.find(&words, rooms, i64::MAX, PAGE);
         runtime.block_on(found).expect("the index can be searched").hits.len()
-    });
+    };
+    assert_eq!(find(rooms.clone()) > 0, name != QUERIES[3], "{name}");
+    bencher.with_inputs(|| rooms.clone()).bench_local_values(find);
 }

@@ -18,7 +18,7 @@ use prost::Message as _;
 
 use super::desk::{message_text, request_id};
 use super::hall::Hall;
-use super::words::Words;
+use super::texts::Texts;
 
 /// Messages of a room that were committed together, in all forms that they take.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Passage {
         let request = SendMessageRequest {
             request_id: request_id().to_string(),
             room_id: room.map(|room| room.to_string()).unwrap_or_default(),
-            text: Words::new().text(),
+            text: Texts::new().next(),
             reply_to_seq: 0,
         };
         Self {

@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::words::{TEXT_BYTES, Words};
+use super::texts::{TEXT_BYTES, Texts};
 
 /// The limits that a server has unless it is told otherwise.
 pub(crate) const FEED: FeedLimits = FeedLimits {
@@ -54,7 +54,7 @@ pub(crate) struct Desk {
     pub(crate) state: State,
     /// The people, by their sessions.
     pub(crate) members: Vec<Caller>,
-    words: Words,
+    texts: Texts,
     said: usize,
     stored: Arc<AtomicUsize>,
     /// Where it is. Last, so that the database is closed before its files go.
@@ -100,7 +100,7 @@ impl Desk {
             reader: opened.reader,
             state,
             members,
-            words: Words::new(),
+            texts: Texts::new(),
             said: 0,
             stored: Arc::default(),
             directory,
@@ -128,7 +128,7 @@ impl Desk {
                 request: request_id(),
                 change: Change::Send {
                     room,
-                    text: message_text(self.words.text()),
+                    text: message_text(self.texts.next()),
                     reply_to: 0,
                 },
             }

@@ -5,4 +5,8 @@
 pub(crate) mod codec;
 pub(crate) mod desk;
 pub(crate) mod hall;
+pub(crate) mod places;
+pub(crate) mod texts;
+#[path = "../../src/words.rs"]
+#[allow(unused_imports, reason = "its tests are the program's")]
 pub(crate) mod words;
