@@ -21,11 +21,12 @@ mod pairs;
 mod peers;
 mod prepare;
 mod run;
+mod setting;
 mod stamp;
+mod sweep;
 mod talkers;
 mod workload;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,15 +34,16 @@ use anyhow::Context as _;
 
 pub(crate) use self::day::{DayArgs, run as run_day};
 pub(crate) use self::floor::{FloorArgs, serve as serve_floor};
-use self::ledger::Crowd;
 pub(crate) use self::pairs::Pairs;
 use self::peers::Peer;
-use self::prepare::Prepared;
+use self::prepare::Preparations;
 use self::run::Subject;
+use self::setting::SettingArgs;
+pub(crate) use self::sweep::{PlotArgs, SweepArgs, plot, run as run_sweep};
 pub(crate) use self::talkers::{Speed, Talk, Talkers};
-use self::workload::{Rooms, Workload};
+use self::workload::Workload;
 use crate::report::{self, Record};
-use crate::{cpu, server, ui};
+use crate::{cpu, ui};
 
 /// Measure chat: deliveries a second, latencies, processor time and memory.
 #[derive(Debug, clap::Args)]
@@ -58,18 +60,8 @@ pub(crate) struct ChatArgs {
     /// How many seconds each run lasts before it counts
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=3600))]
     warm_up: u32,
-    /// The processor cores that servers may use
-    #[arg(long, value_delimiter = ',', default_value = "0")]
-    server_cores: Vec<usize>,
-    /// The processor core of the load generator
-    #[arg(long, default_value_t = 1)]
-    load_core: usize,
-    /// The greffe-server to measure; the one beside this program by default
-    #[arg(long, value_name = "PATH")]
-    server: Option<PathBuf>,
-    /// Where the servers' directories are made; on the disk that is to be measured
-    #[arg(long, value_name = "DIRECTORY", default_value_os_t = std::env::temp_dir())]
-    directory: PathBuf,
+    #[command(flatten)]
+    setting: SettingArgs,
     /// Other servers to measure beside Greffe, in turns with it
     #[arg(long, value_enum, value_delimiter = ',')]
     peers: Vec<Peer>,
@@ -84,33 +76,22 @@ pub(crate) struct ChatArgs {
 /// Runs them all and prints a table for each workload.
 pub(crate) fn run(args: &ChatArgs) -> anyhow::Result<()> {
     cpu::raise_descriptors()?;
-    let binary = match &args.server {
-        Some(path) => path.clone(),
-        None => server::beside("greffe-server")?,
-    };
-    let home = tempfile::Builder::new()
-        .prefix("greffe-bench-")
-        .tempdir_in(&args.directory)
-        .with_context(|| format!("nothing can be written in {}", args.directory.display()))?;
-    let mut prepared: HashMap<(Crowd, Rooms), Prepared> = HashMap::new();
+    let binary = args.setting.binary()?;
+    let home = args.setting.home()?;
+    let mut preparations = Preparations::new(&binary, home.path());
     let mut subjects = vec![Subject::Greffe];
     subjects.extend(args.peers.iter().copied().map(Subject::Peer));
     subjects.extend(args.floor.then_some(Subject::Floor));
     for &workload in &args.workloads {
-        let key = (workload.crowd(), workload.rooms());
-        if !prepared.contains_key(&key) {
-            ui::note(format_args!("preparing {} accounts", key.0.users));
-            let directory = home.path().join(format!("prepared-{}", prepared.len()));
-            prepared.insert(key, Prepared::make(&binary, directory, key.0, key.1)?);
-        }
+        let load = workload.load();
         let place = run::Place {
             home: home.path(),
             binary: &binary,
-            prepared: &prepared[&key],
-            server_cores: &args.server_cores,
-            load_core: args.load_core,
+            prepared: preparations.get(load.crowd, load.rooms)?,
+            server_cores: &args.setting.server_cores,
+            load_core: args.setting.load_core,
             warm_up: Duration::from_secs(args.warm_up.into()),
-            measure: Duration::from_secs(args.seconds.into()),
+            measure: workload.measure().unwrap_or(Duration::from_secs(args.seconds.into())),
         };
         let mut records: Vec<Record> = Vec::new();
         for round in 1..=args.runs as usize {
@@ -120,7 +101,7 @@ pub(crate) fn run(args: &ChatArgs) -> anyhow::Result<()> {
                 .iter()
                 .filter(|subject| !workload.needs_history() || **subject == Subject::Greffe);
             for &subject in able.chain(more) {
-                let record = run::once(&place, subject, workload, round)
+                let record = run::once(&place, subject, workload.letter(), load, round)
                     .with_context(|| format!("workload {}, {}, run {round}", workload.letter(), subject.name()))?;
                 ui::note(format_args!("{}", figures::line(&record)));
                 if let Some(path) = &args.json {

@@ -6,6 +6,7 @@ mod disk;
 mod files;
 mod journal;
 mod latency;
+mod plot;
 mod report;
 mod server;
 mod ui;
@@ -29,6 +30,8 @@ enum Command {
     Files(files::FilesArgs),
     FilesChat(files::FilesChatArgs),
     Journal(journal::JournalArgs),
+    Sweep(chat::SweepArgs),
+    Plot(chat::PlotArgs),
     #[command(hide = true)]
     Floor(chat::FloorArgs),
 }
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
         Command::Files(args) => files::run(&args),
         Command::FilesChat(args) => files::run_beside_chat(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Sweep(args) => chat::run_sweep(&args),
+        Command::Plot(args) => chat::plot(&args),
         Command::Floor(args) => chat::serve_floor(&args),
     };
     match outcome {

@@ -1,6 +1,6 @@
 //! The floor of durable sends: SQLite alone, writing what Greffe writes for a message.
 //!
-//! One thread commits full groups, through Diesel, into tables with the same b-trees and rows of the same size, with the same settings. It
+//! One thread commits groups, through Diesel, into tables with the same b-trees and rows of the same size, with the same settings. It
 //! decides nothing, hashes nothing and encodes nothing, and nobody waits for it.
 
 use std::path::Path;
@@ -16,8 +16,8 @@ use super::workload::TEXT_BYTES;
 use crate::cpu;
 use crate::latency::histogram;
 
-/// Messages in a group: as many as Greffe's writer takes at most.
-const GROUP: i64 = 1024;
+/// Messages in a group at most: as many as Greffe's writer takes.
+const GROUP: u32 = 1024;
 /// Bytes of a message's head and leaf as they are stored, and of its body beside the text.
 const HEAD: usize = 100;
 const LEAF: usize = 32;
@@ -72,8 +72,15 @@ diesel::table! {
     }
 }
 
-/// Commits groups to a new database in `directory`, on the calling thread, for `warm_up` and then for `measure`, which counts.
-pub(super) fn run(directory: &Path, warm_up: Duration, measure: Duration) -> anyhow::Result<Figures> {
+/// Commits groups of as many messages as may be on their way, or as a group may have, to a new database in `directory`, on the calling thread, for
+/// `warm_up` and then for `measure`, which counts.
+pub(super) fn run(
+    directory: &Path,
+    on_their_way: u32,
+    warm_up: Duration,
+    measure: Duration,
+) -> anyhow::Result<Figures> {
+    let messages = on_their_way.clamp(1, GROUP);
     let path = directory.join("commit.db");
     let path = path.to_str().context("the directory's path is not UTF-8")?;
     let mut connection = SqliteConnection::establish(path).context("a database cannot be made")?;
@@ -83,12 +90,12 @@ pub(super) fn run(directory: &Path, warm_up: Duration, measure: Duration) -> any
     let mut logged = 0;
     let mut group = |connection: &mut SqliteConnection| -> QueryResult<()> {
         connection.batch_execute("BEGIN IMMEDIATE")?;
-        for _ in 0..GROUP {
+        for _ in 0..messages {
             insert(connection, next)?;
             next += 1;
         }
         connection.batch_execute("COMMIT")?;
-        logged += GROUP as usize * LOGGED;
+        logged += messages as usize * LOGGED;
         if logged >= CHECKPOINT {
             logged = 0;
             connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE);")?;
@@ -111,7 +118,7 @@ pub(super) fn run(directory: &Path, warm_up: Duration, measure: Duration) -> any
         groups += 1;
     }
     let seconds = begin.elapsed().as_secs_f64();
-    let messages = f64::from(groups) * GROUP as f64;
+    let messages = f64::from(groups) * f64::from(messages);
     let busy = cpu::own_time().saturating_sub(own).as_secs_f64();
     let mut figures = Figures::from([
         ("sends_per_second", messages / seconds),

@@ -20,6 +20,11 @@ pub(super) trait Driver: Protocol {
     /// Says `text` there. `text` always has the length that the driver was made for.
     fn say(&mut self, text: &[u8], out: &mut Vec<u8>);
 
+    /// Connections that may be on their way to being open at a time.
+    fn opening_at_once(&self) -> usize {
+        64
+    }
+
     /// Whether whoever says something gets it back like everyone else in the room.
     fn echoes(&self) -> bool;
 

@@ -145,7 +145,7 @@ pub(super) fn line(record: &Record) -> String {
 
 /// The columns of a workload's table. The first is what it is about.
 pub(super) fn columns(workload: Workload) -> &'static [Column] {
-    match workload.pace() {
+    match workload.load().pace {
         Pace::Silence => &[MEMORY, OPENED, OPENING],
         Pace::Window(_) if workload == Workload::S => &[STALLED, DELIVERIES, COST, P99, GENERATOR],
         Pace::Window(_) if workload == Workload::P => &[SENDS, SEND_COST, P50, P99, GENERATOR],

@@ -25,8 +25,6 @@ use crate::cpu;
 use crate::latency::histogram;
 use crate::words::{Chance, Vocabulary};
 
-/// Connections that are being opened at a time.
-const OPENING: usize = 64;
 /// How long it may take until all are open.
 const OPEN_WITHIN: Duration = Duration::from_secs(120);
 /// How long what was sent may take to arrive after the last send, as long as something arrives.
@@ -122,7 +120,12 @@ pub(super) fn run(task: Task, drivers: Vec<Box<dyn Driver>>) -> anyhow::Result<M
     let begin = Instant::now();
     let late = task.crowd.late * task.crowd.rooms;
     let first = 0..(task.crowd.users - late) as usize;
-    engine.open(first, OPENING, &mut Schedule::none())?;
+    let at_once = engine
+        .sockets
+        .connections
+        .first()
+        .map_or(1, |connection| connection.driver.opening_at_once());
+    engine.open(first, at_once, &mut Schedule::none())?;
     engine.measured.opening = begin.elapsed();
     engine.measured.opening_time = engine.sample()?.server.saturating_sub(before);
     engine.measured.memory[1] = self::memory(task)?;

@@ -3,6 +3,8 @@
 //! A password's hash costs 15 ms and more, so this is done once for each crowd and as a client would do it; each run starts a server on
 //! a copy of the directory that comes of it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use uuid::Uuid;
 use super::drivers::greffe::Member;
 use super::ledger::Crowd;
 use super::workload::Rooms;
-use crate::{disk, server};
+use crate::{disk, server, ui};
 
 /// Calls at a time. Enough to keep both cores hashing.
 const AT_ONCE: usize = 8;
@@ -37,6 +39,38 @@ pub(super) struct Prepared {
     pub(super) members: Vec<Member>,
 }
 
+/// Those that were made, each once.
+#[derive(Debug)]
+pub(super) struct Preparations<'a> {
+    binary: &'a Path,
+    home: &'a Path,
+    made: HashMap<(Crowd, Rooms), Prepared>,
+}
+
+impl<'a> Preparations<'a> {
+    /// None yet. They will be made with the server `binary` in `home`.
+    pub(super) fn new(binary: &'a Path, home: &'a Path) -> Self {
+        Self {
+            binary,
+            home,
+            made: HashMap::new(),
+        }
+    }
+
+    /// The one for `crowd` in `rooms`.
+    pub(super) fn get(&mut self, crowd: Crowd, rooms: Rooms) -> anyhow::Result<&Prepared> {
+        let number = self.made.len();
+        match self.made.entry((crowd, rooms)) {
+            Entry::Occupied(made) => Ok(made.into_mut()),
+            Entry::Vacant(place) => {
+                ui::note(format_args!("preparing {} accounts", crowd.users));
+                let directory = self.home.join(format!("prepared-{number}"));
+                Ok(place.insert(Prepared::make(self.binary, directory, crowd, rooms)?))
+            }
+        }
+    }
+}
+
 /// Someone who has an account.
 #[derive(Clone, Debug)]
 pub(super) struct Account {
@@ -46,11 +80,13 @@ pub(super) struct Account {
 
 impl Prepared {
     /// Makes a server's directory at `directory`, with `crowd` in `rooms`.
-    pub(super) fn make(binary: &Path, directory: PathBuf, crowd: Crowd, rooms: Rooms) -> anyhow::Result<Self> {
+    fn make(binary: &Path, directory: PathBuf, crowd: Crowd, rooms: Rooms) -> anyhow::Result<Self> {
         let cores: Vec<usize> = (0..std::thread::available_parallelism()?.get()).collect();
         let server = server::greffe(binary, &directory, &cores, &[])?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let members = runtime.block_on(people(server.address, crowd, rooms))?;
+        // With it goes the connection: a server that stops waits for those that are open.
+        drop(runtime);
         server.stop()?;
         Ok(Self { directory, members })
     }

@@ -11,7 +11,7 @@ use super::floor;
 use super::generator::{self, Task, Text};
 use super::peers::Peer;
 use super::prepare::Prepared;
-use super::workload::{TEXT_BYTES, Workload};
+use super::workload::{Load, TEXT_BYTES};
 use crate::report::Record;
 use crate::server::{self, Process};
 use crate::{cpu, disk};
@@ -60,21 +60,21 @@ pub(super) struct Place<'a> {
     pub(super) measure: Duration,
 }
 
-/// Has `subject` do `workload` once, with a fresh server.
-pub(super) fn once(place: &Place<'_>, subject: Subject, workload: Workload, run: usize) -> anyhow::Result<Record> {
+/// Has `subject` do `load`, which is called `name`, once, with a fresh server.
+pub(super) fn once(place: &Place<'_>, subject: Subject, name: &str, load: Load, run: usize) -> anyhow::Result<Record> {
     let directory = tempfile::Builder::new().prefix("run-").tempdir_in(place.home)?;
-    let sync_times = if workload.is_about_commits() {
+    let sync_times = if load.is_about_commits {
         Some(cpu::pinned(place.server_cores, || disk::sync_times(place.home))?)
     } else {
         None
     };
-    let served = serve(place, subject, workload, directory.path())?;
+    let served = serve(place, subject, load, directory.path())?;
     let (doubts, mut figures) = if let Some((process, drivers)) = served {
         let task = Task {
-            crowd: workload.crowd(),
-            pace: workload.pace(),
+            crowd: load.crowd,
+            pace: load.pace,
             warm_up: place.warm_up,
-            measure: workload.measure().unwrap_or(place.measure),
+            measure: place.measure,
             most: u64::MAX,
             text: Text::Same,
             address: process.address,
@@ -85,7 +85,7 @@ pub(super) fn once(place: &Place<'_>, subject: Subject, workload: Workload, run:
         let figures = figures(&measured, task);
         (doubts(&measured, &figures), figures)
     } else {
-        let work = || commit::run(directory.path(), place.warm_up, place.measure);
+        let work = || commit::run(directory.path(), load.on_their_way(), place.warm_up, place.measure);
         let figures = cpu::pinned(place.server_cores, work)?;
         (disturbed(&figures).into_iter().collect(), figures)
     };
@@ -93,7 +93,7 @@ pub(super) fn once(place: &Place<'_>, subject: Subject, workload: Workload, run:
         quantiles(&mut figures, ["sync_p50", "sync_p99", "sync_p999"], &times);
     }
     Ok(Record {
-        workload: workload.letter().to_owned(),
+        workload: name.to_owned(),
         subject: subject.name().to_owned(),
         run,
         doubts,
@@ -105,7 +105,7 @@ pub(super) fn once(place: &Place<'_>, subject: Subject, workload: Workload, run:
 type Served = (Process, Vec<Box<dyn Driver>>);
 
 /// Starts what is measured; none if it is no server.
-fn serve(place: &Place<'_>, subject: Subject, workload: Workload, directory: &Path) -> anyhow::Result<Option<Served>> {
+fn serve(place: &Place<'_>, subject: Subject, load: Load, directory: &Path) -> anyhow::Result<Option<Served>> {
     match subject {
         Subject::Greffe => {
             let data = directory.join("data");
@@ -117,14 +117,14 @@ fn serve(place: &Place<'_>, subject: Subject, workload: Workload, directory: &Pa
         }
         Subject::Peer(peer) => {
             let process = peer.start(directory, place.server_cores)?;
-            Ok(Some((process, peer.drivers(workload.crowd(), workload.rooms()))))
+            Ok(Some((process, peer.drivers(load.crowd, load.rooms))))
         }
         Subject::Floor => {
             let address = server::free_address()?;
             let mut command = server::command(std::env::current_exe()?);
             command.arg("floor").arg(address.to_string());
             let process = Process::start(command, place.server_cores, &directory.join("floor.log"), address)?;
-            Ok(Some((process, floor::drivers(workload.crowd()))))
+            Ok(Some((process, floor::drivers(load.crowd))))
         }
         Subject::Commit => Ok(None),
     }

@@ -65,6 +65,29 @@ pub(super) enum Pace {
     Silence,
 }
 
+/// What is to be done: who there is, where they are, and how fast they talk.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Load {
+    /// Who there is.
+    pub(super) crowd: Crowd,
+    /// Where they are.
+    pub(super) rooms: Rooms,
+    /// How fast they talk.
+    pub(super) pace: Pace,
+    /// Whether its latency has a durable write in it, so that one is to be measured beside it.
+    pub(super) is_about_commits: bool,
+}
+
+impl Load {
+    /// How many messages may be on their way; at fixed rates nobody knows, and it is one.
+    pub(super) fn on_their_way(&self) -> u32 {
+        match self.pace {
+            Pace::Window(window) => window * self.crowd.all_senders().end,
+            Pace::PerSecond(_) | Pace::Questions(_) | Pace::Turns | Pace::Silence => 1,
+        }
+    }
+}
+
 impl Workload {
     /// The letter that names it.
     pub(super) fn letter(self) -> &'static str {
@@ -98,8 +121,18 @@ impl Workload {
         }
     }
 
+    /// What is to be done.
+    pub(super) fn load(self) -> Load {
+        Load {
+            crowd: self.crowd(),
+            rooms: self.rooms(),
+            pace: self.pace(),
+            is_about_commits: matches!(self, Self::C | Self::F),
+        }
+    }
+
     /// Who there is.
-    pub(super) fn crowd(self) -> Crowd {
+    fn crowd(self) -> Crowd {
         let late = if self == Self::G { 1000 } else { 0 };
         let (users, rooms, senders, stalled) = match self {
             Self::A | Self::K => (100, 1, 10, 0),
@@ -122,17 +155,12 @@ impl Workload {
     }
 
     /// Where they are.
-    pub(super) fn rooms(self) -> Rooms {
+    fn rooms(self) -> Rooms {
         match self {
             Self::C => Rooms::Direct,
             Self::D => Rooms::Nowhere,
             _ => Rooms::Public,
         }
-    }
-
-    /// Whether its latency has a durable write in it, so that one is to be measured beside it.
-    pub(super) fn is_about_commits(self) -> bool {
-        matches!(self, Self::C | Self::F)
     }
 
     /// How long it is measured, if that is not as one likes.

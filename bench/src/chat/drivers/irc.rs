@@ -91,6 +91,11 @@ impl Driver for Irc {
         out.extend_from_slice(b"\r\n");
     }
 
+    fn opening_at_once(&self) -> usize {
+        // Servers greet those who wait once a second.
+        1024
+    }
+
     fn echoes(&self) -> bool {
         false
     }
