@@ -35,6 +35,8 @@ pub mod admin {
 pub mod codec;
 #[cfg(feature = "server")]
 pub mod encoded;
+#[cfg(feature = "record")]
+pub mod record;
 
 /// The services' traits, for servers.
 #[cfg(feature = "server")]

@@ -4,7 +4,6 @@
 //! [`View`].
 
 pub mod event;
-pub mod tree;
 pub mod verify;
 pub mod writer;
 
@@ -12,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Waker;
 
 use bytes::Bytes;
+pub use greffe_api::record::tree;
 
 use crate::domain::entry::Entry;
 use crate::domain::files::Upload;

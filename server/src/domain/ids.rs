@@ -53,16 +53,7 @@ impl RandomPool {
     }
 }
 
-/// SHA-256 of `parts`, one after the other.
-pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
-    out
-}
+pub use greffe_api::record::sha256;
 
 /// SHA-256 of `salt` and of what formatting gives, without the text being put together.
 pub fn sha256_of_text(salt: &[u8], text: fmt::Arguments<'_>) -> [u8; 32] {

@@ -3,7 +3,7 @@
 //! Only its right edge is held: the roots of the full subtrees that the leaves so far fall into, largest first. That is enough to append and to
 //! compute the root.
 
-use crate::domain::ids::sha256;
+use super::sha256;
 
 /// A hash of the tree.
 pub type Hash = [u8; 32];
@@ -14,8 +14,17 @@ pub fn leaf_hash(head: &[u8]) -> Hash {
 }
 
 /// The hash of a node.
-fn node_hash(left: &Hash, right: &Hash) -> Hash {
+pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     sha256(&[&[1], left, right])
+}
+
+/// A full subtree: the leaves from `number * 2^level` on, `2^level` of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Subtree {
+    /// 0 is a leaf.
+    pub level: u32,
+    /// Which of its level, from 0.
+    pub number: u64,
 }
 
 /// The right edge of a tree.
@@ -74,11 +83,18 @@ impl Edge {
 
     /// Appends a leaf.
     pub fn push(&mut self, leaf: Hash) {
+        self.push_telling(leaf, |_, _| {});
+    }
+
+    /// Appends a leaf, and tells `full` of each full subtree of two leaves or more that it completes, with its root, smallest first.
+    pub fn push_telling(&mut self, leaf: Hash, mut full: impl FnMut(Subtree, &Hash)) {
         let mut root = leaf;
         // Every 1 at the end of the size is a full subtree that this leaf completes to one of twice its size.
-        for _ in 0..self.size.trailing_ones() {
+        for level in 1..=self.size.trailing_ones() {
             let left = self.roots.pop().expect("there is a root for every 1 of the size");
             root = node_hash(&left, &root);
+            let number = self.size >> level;
+            full(Subtree { level, number }, &root);
         }
         self.roots.push(root);
         self.size += 1;
@@ -97,7 +113,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::ids::hex;
+
+    fn hex(bytes: &[u8]) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        for byte in bytes {
+            write!(text, "{byte:02x}").unwrap();
+        }
+        text
+    }
 
     /// The definition, word for word.
     fn root_by_definition(leaves: &[Vec<u8>]) -> Hash {
@@ -126,6 +150,22 @@ mod tests {
             }
             prop_assert_eq!(edge.root(), root_by_definition(&leaves));
             prop_assert_eq!(Edge::from_bytes(edge.size(), &edge.to_bytes()), Ok(edge));
+        }
+
+        #[test]
+        fn each_full_subtree_is_told_once_with_its_root(size in 0..300_u64) {
+            let leaf = |number: u64| leaf_hash(&number.to_be_bytes());
+            let mut edge = Edge::default();
+            let mut told = Vec::new();
+            for number in 0..size {
+                edge.push_telling(leaf(number), |subtree, root| told.push((subtree, *root)));
+            }
+            prop_assert_eq!(told.len() as u64, (1..=8).map(|level| size >> level).sum::<u64>());
+            for (Subtree { level, number }, root) in told {
+                let mut alone = Edge::default();
+                (number << level..(number + 1) << level).for_each(|number| alone.push(leaf(number)));
+                prop_assert_eq!(alone.root(), root);
+            }
         }
 
         #[test]
