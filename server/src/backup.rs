@@ -22,12 +22,13 @@ use crate::{
     blobs,
     check::{CheckError, inspect},
     domain::{
-        clock::{Micros, timestamp},
+        clock::{Micros, now, timestamp},
         ids::{FileId, hex, random_epoch, random_journal_id},
     },
     journal::tree::{Edge, Hash},
     lifecycle::DATABASE,
-    ownership::DirectoryError,
+    notary::KEY_FILE,
+    ownership::{DirectoryError, own_name},
     store::{
         Identity, StoreError,
         sqlite::backup::{copy, file_ids, set_mark},
@@ -77,6 +78,21 @@ impl Mark {
             && self.epoch == identity.epoch
             && u64::try_from(self.size).is_ok_and(|size| size == edge.size())
             && self.root == edge.root()
+    }
+
+    /// What would mark a backup that was made of a journal as it is: for one that was set back by other means.
+    pub fn of_now(identity: &Identity, edge: &Edge, reason: &str) -> Self {
+        Self {
+            note: Note {
+                made_at: now(),
+                made_by: own_name(),
+                reason: reason.to_owned(),
+            },
+            journal_id: identity.journal_id.clone(),
+            epoch: identity.epoch.clone(),
+            size: i64::try_from(edge.size()).unwrap_or(i64::MAX),
+            root: edge.root(),
+        }
     }
 
     /// The event with which the journal goes on, under a new id and in a new epoch.
@@ -232,6 +248,7 @@ pub fn make(database: &Path, data_dir: &Path, target: &Path, note: &Note) -> Res
     let mark = set_mark(&copied, note)?;
     file.sync_all().map_err(|error| BackupError::file(&copied, error))?;
     let mut bytes = size_of(&copied)?;
+    bytes += copy_key(data_dir, &partial.path)?;
     bytes += copy_certificate(&data_dir.join(TLS), &partial.path.join(TLS))?;
     // After the database, so that every file that it knows is there.
     bytes += copy_files(data_dir, &partial.path, &file_ids(&copied)?, copies_files)?;
@@ -390,6 +407,16 @@ fn copy_certificate(from: &Path, to: &Path) -> Result<u64, BackupError> {
         sync_directory(to)?;
     }
     Ok(bytes)
+}
+
+/// Copies the key that signs checkpoints, so that the server that goes on from the backup is known by it. Tells how many bytes it has.
+fn copy_key(data_dir: &Path, to: &Path) -> Result<u64, BackupError> {
+    let (from, to) = (data_dir.join(KEY_FILE), to.join(KEY_FILE));
+    let key = read_small(&from).map_err(|error| BackupError::file(&from, error))?;
+    let mut file = private_file(&to).map_err(|error| BackupError::file(&to, error))?;
+    let written = file.write_all(&key).and_then(|()| file.sync_all());
+    written.map_err(|error| BackupError::file(&to, error))?;
+    Ok(key.len() as u64)
 }
 
 fn read_small(path: &Path) -> io::Result<Vec<u8>> {

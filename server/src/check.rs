@@ -3,6 +3,8 @@
 //! the bytes of files are compared with what the journal says. Passwords, sessions and read marks are not
 //! in the journal, and cannot be compared.
 
+mod checkpoints;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
@@ -12,13 +14,14 @@ use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{BodyState, EventHead, EventKind};
 use serde::Serialize;
 
+use self::checkpoints::Checkpoints;
 use crate::blobs;
 use crate::domain::clock::timestamp;
 use crate::domain::entry::Entry;
 use crate::domain::ids::{FileId, RoomId, UserId, hex};
 use crate::domain::state::State;
 use crate::journal::event::{decode, decode_body};
-use crate::journal::tree::{Edge, leaf_hash};
+use crate::journal::tree::{Edge, Hash, Subtree, leaf_hash};
 use crate::journal::verify::check_row;
 use crate::lifecycle::{DATABASE, DataDir, StartError};
 use crate::staging::sha256_of_file;
@@ -26,8 +29,8 @@ use crate::store::LogPlace;
 use crate::store::schema::{log_event, mention, reaction, room, room_event, user};
 use crate::store::sqlite::load::{known_identity, rows_from, state};
 use crate::store::sqlite::log::{EVERYONE, Follower, number};
-use crate::store::sqlite::{OpenError, backup, open_for_check};
-use crate::store::{Identity, StoreError};
+use crate::store::sqlite::{OpenError, backup, open_for_check, tree};
+use crate::store::{Identity, StoreError, is_kept};
 
 /// Rows that are read at a time.
 const CHUNK: i64 = 10_000;
@@ -94,6 +97,9 @@ pub enum CheckError {
         /// What is wrong with it.
         why: String,
     },
+    /// The journal is not the one that was signed.
+    #[error("the journal is not what was signed: {0}")]
+    Checkpoint(String),
     /// The tables do not fit the journal.
     #[error("the tables are not what the journal says: {0}")]
     Derived(String),
@@ -105,6 +111,7 @@ impl CheckError {
         match self {
             Self::Row { .. }
             | Self::Derived(_)
+            | Self::Checkpoint(_)
             | Self::Read(StoreError::Database(_))
             | Self::Open(OpenError::Damaged { .. }) => true,
             Self::DataDir(_) | Self::Open(_) | Self::Read(_) => false,
@@ -312,6 +319,8 @@ pub(crate) fn inspect(path: &Path) -> Result<Report, CheckError> {
     let (stored, stored_head) = state(&mut connection)?;
 
     let mut edge = Edge::default();
+    let mut subtrees = Vec::new();
+    let mut checkpoints = Checkpoints::read(path, &mut connection)?;
     let mut rooms = Rooms::default();
     let mut folded = State::default();
     let mut folds = Folds::default();
@@ -348,6 +357,7 @@ pub(crate) fn inspect(path: &Path) -> Result<Report, CheckError> {
                     let entry =
                         decode(&row.head, body).ok_or_else(|| wrong("its body is not of its head's kind".into()))?;
                     names.take(&entry, &edge).map_err(wrong)?;
+                    checkpoints.take(&entry);
                     folded.apply(&entry);
                     if let Some(place) = logs.take(&entry) {
                         in_logs +=
@@ -356,27 +366,23 @@ pub(crate) fn inspect(path: &Path) -> Result<Report, CheckError> {
                     folds.take(&entry);
                 }
             }
-            edge.push(leaf_hash(&row.head));
+            edge.push_telling(leaf_hash(&row.head), |subtree, root| {
+                if is_kept(subtree) {
+                    subtrees.push((subtree, *root));
+                }
+            });
+            checkpoints.pass(&edge);
             next += 1;
         }
     }
+    checkpoints.compare()?;
     names.compare(&identity, erased > 0)?;
     if let Some(mark) = &mark
         && !mark.is_of(&identity, &edge)
     {
         return Err(CheckError::Derived("the backup's mark is not of this journal".into()));
     }
-    if stored_head.edge != edge {
-        let why = if edge.size() == stored_head.edge.size() {
-            "has another edge"
-        } else {
-            "has another size"
-        };
-        return Err(CheckError::Derived(format!(
-            "the stored tree {why} than that of the {} rows",
-            edge.size()
-        )));
-    }
+    stored_tree(&mut connection, &stored_head.edge, &edge, subtrees)?;
     // An erased body may have held a name; then the tables cannot be told from the journal alone.
     if erased == 0 && !folded.has_same_record(&stored) {
         return Err(CheckError::Derived("people, rooms or memberships differ".into()));
@@ -400,6 +406,33 @@ pub(crate) fn inspect(path: &Path) -> Result<Report, CheckError> {
             reason: mark.note.reason,
         }),
     })
+}
+
+/// Whether the tree that is stored, `stored` and the parts that are kept for proofs, is that of the rows.
+fn stored_tree(
+    connection: &mut SqliteConnection,
+    stored: &Edge,
+    edge: &Edge,
+    mut subtrees: Vec<(Subtree, Hash)>,
+) -> Result<(), CheckError> {
+    if stored != edge {
+        let why = if edge.size() == stored.size() {
+            "has another edge"
+        } else {
+            "has another size"
+        };
+        return Err(CheckError::Derived(format!(
+            "the stored tree {why} than that of the {} rows",
+            edge.size()
+        )));
+    }
+    subtrees.sort_unstable_by_key(|(subtree, _)| (subtree.level, subtree.number));
+    if tree::kept(connection)? != subtrees {
+        return Err(CheckError::Derived(
+            "the parts of the tree that are kept for proofs are not those of the rows".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the logs have as many entries as the journal says.

@@ -12,6 +12,7 @@ pub mod health;
 mod live_body;
 pub mod messages;
 mod paging;
+pub mod proofs;
 mod refuse;
 pub mod rooms;
 pub mod server_info;
@@ -42,6 +43,7 @@ use crate::journal::View;
 use crate::journal::writer::Journal;
 use crate::limiter::LoginLimiter;
 use crate::live::feed::Feed;
+use crate::notary::{Notary, Signed};
 use crate::passwords::Passwords;
 use crate::search::Search;
 use crate::staging::Staging;
@@ -54,6 +56,8 @@ pub struct App {
     pub config: Config,
     /// Who this journal is.
     pub identity: Identity,
+    /// Signs checkpoints.
+    pub notary: Notary,
     /// Hands commands to the writer.
     pub journal: Journal,
     /// The streams that are open.
@@ -104,6 +108,17 @@ impl App {
     pub fn typing_limiter() -> DefaultKeyedRateLimiter<(UserId, RoomId)> {
         let quota = Quota::with_period(Duration::from_millis(250)).expect("the period is not zero");
         RateLimiter::keyed(quota.allow_burst(std::num::NonZeroU32::new(4).expect("four is not zero")))
+    }
+
+    /// Signs what the journal is now, and keeps that.
+    pub async fn sign_checkpoint(&self) -> Result<Arc<Signed>, Error> {
+        self.notary.sign(&*self.reader, &self.journal).await.map_err(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "A checkpoint could not be signed"
+            );
+            Error::Unreadable
+        })
     }
 
     /// The size of a page that a request asks for.

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod lifecycle;
 pub mod limiter;
 pub mod live;
+pub mod notary;
 pub mod ownership;
 pub mod passwords;
 pub mod search;
@@ -22,4 +23,4 @@ pub mod store;
 pub mod telemetry;
 mod wake;
 
-pub use lifecycle::{Server, StartError};
+pub use lifecycle::{Server, Start, StartError};

@@ -40,6 +40,7 @@ use crate::limiter::LoginLimiter;
 use crate::live::Ending;
 use crate::live::feed::{Drain, Feed, FeedLimits};
 use crate::live::mailbox::Bounds;
+use crate::notary::{self, Notary, NotaryError};
 use crate::passwords::Passwords;
 use crate::search::Search;
 use crate::staging::Staging;
@@ -54,6 +55,8 @@ const CHECKED_ROWS: i64 = 10_000;
 const READERS: usize = 4;
 /// How long before the drain time is over the last connections are cut, so that the process ends within it.
 const CUT_BEFORE: Duration = Duration::from_secs(1);
+/// How long the last checkpoint may take.
+const SIGN_PATIENCE: Duration = Duration::from_secs(5);
 /// How much longer than the drain time the writer may take for what has queued up.
 const WRITER_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -99,6 +102,9 @@ pub enum StartError {
     /// What was found out about uploads could not be stored.
     #[error("what became of the uploads cannot be stored")]
     Uploads(#[source] WriterError),
+    /// The journal cannot be signed, or is not what was signed.
+    #[error(transparent)]
+    Notary(#[from] NotaryError),
     /// Reflection or a thread could not be set up.
     #[error("setting up failed: {0}")]
     SetUp(String),
@@ -177,6 +183,15 @@ impl Publisher {
     }
 }
 
+/// What an operator says about one start, and not about the server.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// The journal was set back on purpose, for this reason: go on from what is there.
+    pub accept_restore: Option<String>,
+    /// The key that signs checkpoints is lost: make another one.
+    pub new_key: bool,
+}
+
 /// A server that is ready to run.
 pub struct Server {
     app: Arc<App>,
@@ -193,7 +208,7 @@ pub struct Server {
 
 impl Server {
     /// Locks the data directory, opens and checks the journal, and listens; connections are served by [`Server::run`].
-    pub async fn bind(config: Config) -> Result<Self, StartError> {
+    pub async fn bind(config: Config, start: &Start) -> Result<Self, StartError> {
         let data_dir = DataDir::lock(&config.data_dir)?;
         // What the configuration may have wrong is found before a journal is made.
         let invitations = config.registration.codes()?;
@@ -207,13 +222,7 @@ impl Server {
         let mut identity = appender.identity()?;
         let backup = appender.backup_mark()?;
         let (state, head) = appender.load().await?;
-        if let Some(mark) = &backup
-            && !mark.is_of(&identity, &head.edge)
-        {
-            return Err(StartError::Changed(
-                "it is marked as a backup of another state than it has".into(),
-            ));
-        }
+        check_mark(backup.as_ref(), &identity, &head.edge)?;
         check_newest(&mut appender, &state, &head.edge)?;
 
         let feed = Feed::new(View::new(state.clone()), feed_limits(&config.limits), frame_events);
@@ -232,6 +241,8 @@ impl Server {
         if let Some(mark) = backup {
             identity = restore(&mut writer, &mark).await?;
         }
+
+        let notary = appoint(&mut writer, data_dir.path(), &*reader, &mut identity, start).await?;
 
         let metrics = match config.metrics_listen {
             Some(address) => Some(Metrics::install()?.bind(address).await?),
@@ -281,6 +292,7 @@ impl Server {
             staging,
             config,
             identity,
+            notary,
             journal,
             feed,
             reader,
@@ -383,6 +395,9 @@ impl Server {
             serving.abort();
         }
         upkeep::note_refusals(&app);
+        if fatal.is_none() {
+            sign_last(&app).await;
+        }
         tasks.close();
         let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
         writer_stop.cancel();
@@ -393,6 +408,44 @@ impl Server {
                 Err(_) => Err(RunError::WriterLate(WRITER_PATIENCE)),
             },
         }
+    }
+}
+
+/// Holds the journal against its newest checkpoint, and opens the key that signs the next ones.
+async fn appoint<A: crate::store::Appender, P: Publish>(
+    writer: &mut Writer<A, P>,
+    data_dir: &Path,
+    reader: &dyn Reader,
+    identity: &mut Identity,
+    start: &Start,
+) -> Result<Notary, StartError> {
+    let kept = notary::compare(data_dir, reader, writer.state().standing().keys()).await;
+    match (kept, &start.accept_restore) {
+        (Err(error @ NotaryError::Changed { .. }), Some(reason)) => {
+            tracing::warn!(%error, reason, "The journal goes on from what is there");
+            let mark = Mark::of_now(identity, writer.edge(), reason);
+            *identity = restore(writer, &mark).await?;
+        }
+        (outcome, _) => outcome?,
+    }
+    let known = writer.state().standing().keys();
+    let (notary, row) = Notary::open(data_dir, identity, known, start.new_key)?;
+    if let Some(row) = row {
+        writer.add_key(row).await.map_err(StartError::Found)?;
+    }
+    Ok(notary)
+}
+
+/// Signs what the journal is in the end, as far as that can be done soon.
+async fn sign_last(app: &App) {
+    let signing = async {
+        // The first checkpoint is kept after what had queued up, which the second one is of.
+        for _ in 0..2 {
+            let _ = app.sign_checkpoint().await;
+        }
+    };
+    if tokio::time::timeout(SIGN_PATIENCE, signing).await.is_err() {
+        tracing::warn!("No checkpoint was signed at the stop, because the writer is busy");
     }
 }
 
@@ -477,6 +530,15 @@ fn writer_outcome(outcome: Result<Result<(), WriterError>, oneshot::error::RecvE
         Ok(Err(error)) => Err(RunError::Writer(error)),
         Err(_) => Err(RunError::WriterDied),
     }
+}
+
+/// Whether a backup is the one that was marked.
+fn check_mark(mark: Option<&Mark>, identity: &Identity, edge: &TreeEdge) -> Result<(), StartError> {
+    if mark.is_some_and(|mark| !mark.is_of(identity, edge)) {
+        let why = "it is marked as a backup of another state than it has";
+        return Err(StartError::Changed(why.into()));
+    }
+    Ok(())
 }
 
 /// Whether the newest rows are what was written, and whether the tree ends with them.

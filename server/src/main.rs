@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use greffe_server::check::check;
 use greffe_server::config::{Args, Command, Config, Loaded};
-use greffe_server::{Server, telemetry};
+use greffe_server::{Server, Start, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Refused or failed; of `check`: tampered.
@@ -26,10 +26,16 @@ fn main() -> ExitCode {
     match args.command {
         Some(Command::Config { example }) => print(&if example { Config::example() } else { loaded.to_toml() }),
         Some(Command::Check { directory, json }) => run_check(&directory.unwrap_or(loaded.config.data_dir), json),
-        None => match run(loaded) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, FAILED),
-        },
+        None => {
+            let start = Start {
+                accept_restore: args.accept_restore,
+                new_key: args.new_key,
+            };
+            match run(loaded, start) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error, FAILED),
+            }
+        }
     }
 }
 
@@ -73,19 +79,19 @@ fn run_check(directory: &Path, json: bool) -> ExitCode {
     }
 }
 
-fn run(loaded: Loaded) -> anyhow::Result<()> {
+fn run(loaded: Loaded, start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
-    let outcome = runtime.block_on(serve(loaded));
+    let outcome = runtime.block_on(serve(loaded, start));
     // A backup that is being made, or a password that is being hashed, does not hold up the end.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(loaded: Loaded) -> anyhow::Result<()> {
+async fn serve(loaded: Loaded, start: Start) -> anyhow::Result<()> {
     telemetry::init(&loaded.config.log)?;
     let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
-    let server = Server::bind(loaded.config).await?;
+    let server = Server::bind(loaded.config, &start).await?;
     let mut hangup = signal(SignalKind::hangup()).context("signals cannot be received")?;
     let certificates = server.certificates();
     tokio::spawn(async move {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use greffe_api::record::proof::Span;
 
 use crate::domain::clock::Micros;
 use crate::domain::entry::Entry;
@@ -20,7 +21,7 @@ use crate::domain::files::Upload;
 use crate::domain::ids::{CodeHash, FileId, RequestKey, RoomId, UserId};
 use crate::domain::log::Log;
 use crate::domain::state::{Member, Room, Session, State, User};
-use crate::journal::tree::{Edge, Hash};
+use crate::journal::tree::{Edge, Hash, Subtree};
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,14 @@ pub struct Identity {
     pub journal_id: String,
     /// Changes with each restore from a backup.
     pub epoch: String,
+}
+
+/// Roots are kept of subtrees whose level is a multiple of this: any other is that of at most 128 of them, or of leaves.
+pub const KEPT: u32 = 8;
+
+/// Whether the root of a full subtree is kept, so that proofs need few reads.
+pub fn is_kept(subtree: Subtree) -> bool {
+    subtree.level > 0 && subtree.level.is_multiple_of(KEPT)
 }
 
 /// An event to store.
@@ -110,6 +119,8 @@ pub struct NewRequest {
 #[expect(missing_docs, reason = "the fields are the tables")]
 pub struct Writes {
     pub rows: Vec<Row>,
+    /// Full subtrees of the tree whose roots are kept.
+    pub subtrees: Vec<(Subtree, Hash)>,
     pub requests: Vec<NewRequest>,
     /// Accounts; the password's hash is there if it changed.
     pub users: Vec<User>,
@@ -142,6 +153,8 @@ pub struct Writes {
     pub stands: Vec<i64>,
     /// Rows that stand no more.
     pub falls: Vec<i64>,
+    /// The newest checkpoint, as a signed note.
+    pub checkpoint: Option<String>,
     /// Hashes of one-time codes, by the row that made them.
     pub codes: Vec<(i64, CodeHash)>,
     /// Who the journal is from now on, if it goes on from a backup; the mark of the backup is taken off.
@@ -338,6 +351,12 @@ pub trait Reader: Send + Sync + 'static {
     fn log(&self, range: LogRange) -> BoxFuture<'_, Result<(Vec<LoggedEvent>, bool), StoreError>>;
     /// Rows of the journal, in the order asked for; those that are not there are left out.
     fn rows(&self, indices: Vec<i64>) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>>;
+    /// The newest checkpoint that was kept, as a signed note.
+    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
+    /// How many rows the journal has, and the root of its tree.
+    fn newest(&self) -> BoxFuture<'_, Result<(u64, Hash), StoreError>>;
+    /// The roots of parts of the tree, in that order.
+    fn roots(&self, spans: Vec<Span>) -> BoxFuture<'_, Result<Vec<Hash>, StoreError>>;
     /// A row of the journal.
     fn row(&self, index: i64) -> BoxFuture<'_, Result<Option<StoredEvent>, StoreError>>;
 }

@@ -25,6 +25,7 @@ mod operator_stop;
 mod operators;
 mod permissions;
 mod power_loss;
+mod proofs;
 mod removal;
 mod rooms;
 mod slow_reader;

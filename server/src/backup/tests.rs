@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tonic::{Request, transport::Channel};
 
 use super::*;
-use crate::{Server, check::check, config::Config};
+use crate::{Server, Start, check::check, config::Config, notary::KEY_FILE};
 
 /// A server that runs, with a member who sends.
 struct Live {
@@ -42,7 +42,7 @@ impl Live {
             ..Config::default()
         };
         config.limits.messages_per_second = 0;
-        let server = Server::bind(config).await.unwrap();
+        let server = Server::bind(config, &Start::default()).await.unwrap();
         let address = format!("http://{}", server.local_addr());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(async move {
@@ -200,7 +200,8 @@ async fn a_backup_is_its_owners_alone_and_has_the_certificate_that_clients_pinne
     }
     let target = live.beside("backup");
     let report = live.make(&target).unwrap();
-    assert_eq!(names_in(&target), [DATABASE, "tls"]);
+    assert_eq!(names_in(&target), [DATABASE, KEY_FILE, "tls"]);
+    assert_eq!(mode(&target.join(KEY_FILE)), 0o600);
     assert_eq!(names_in(&target.join("tls")), ["certificate.pem", "self-signed.pem"]);
     for directory in ["", "tls"] {
         assert_eq!(mode(&target.join(directory)), 0o700);
@@ -212,7 +213,7 @@ async fn a_backup_is_its_owners_alone_and_has_the_certificate_that_clients_pinne
         fs::read_to_string(target.join("tls/self-signed.pem")).unwrap(),
         "self-signed.pem"
     );
-    let files = [DATABASE, "tls/self-signed.pem", "tls/certificate.pem"];
+    let files = [DATABASE, KEY_FILE, "tls/self-signed.pem", "tls/certificate.pem"];
     let bytes: u64 = files.iter().map(|file| fs::metadata(target.join(file)).unwrap().len()).sum();
     assert_eq!(report.bytes, bytes);
     assert_eq!(names_in(live.home.path()), ["backup", "data"]);
@@ -376,7 +377,7 @@ async fn a_copy_is_looked_at_without_being_changed() {
     make(&data_dir.join(DATABASE), &data_dir, &target, &note()).unwrap();
     let database = fs::read(target.join(DATABASE)).unwrap();
     inspect(&target).unwrap();
-    assert_eq!(names_in(&target), [DATABASE]);
+    assert_eq!(names_in(&target), [DATABASE, KEY_FILE]);
     assert_eq!(fs::read(target.join(DATABASE)).unwrap(), database);
 }
 

@@ -15,6 +15,13 @@ pub struct Args {
     /// What to do; serve if absent.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Go on with a journal that is shorter than, or different from, its newest checkpoint, because you set it back on purpose. It goes
+    /// on under a new id and epoch, and everyone has to log in again; the reason becomes part of the record
+    #[arg(long, value_name = "REASON")]
+    pub accept_restore: Option<String>,
+    /// Make another key that signs checkpoints, because the old one is lost. Whoever keeps checkpoints is told
+    #[arg(long)]
+    pub new_key: bool,
     /// The configuration given by flags.
     #[command(flatten)]
     pub options: Options,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use greffe_api::v1::{HistoryVisibility, Restored, RoomKind};
+use greffe_api::v1::{HistoryVisibility, KeyAdded, Restored, RoomKind};
 
 use super::caller::Caller;
 use super::clock::Micros;
@@ -191,6 +191,10 @@ pub enum Command {
     Found { journal_id: String, server_version: String },
     /// Goes on from a backup.
     Restore(Box<Restored>),
+    /// Has checkpoints signed with another key from now on.
+    AddKey(Box<KeyAdded>),
+    /// Keeps the newest checkpoint.
+    KeepCheckpoint { note: String },
 }
 
 /// How long sessions live.

@@ -131,6 +131,8 @@ pub enum Overwrite {
     UploadGone(FileId),
     /// Requests answered before this time are forgotten.
     ForgetRequests(Micros),
+    /// The newest checkpoint, as a signed note.
+    Checkpoint(String),
 }
 
 /// What a command leads to.
@@ -265,6 +267,8 @@ pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Erro
             journal_id,
             server_version,
         } => Ok(found(journal_id, server_version)),
+        Command::AddKey(key) => Ok(server_event(Content::KeyAdded(key.as_ref().clone()))),
+        Command::KeepCheckpoint { note } => Ok(Decision::overwrite(Overwrite::Checkpoint(note.clone()), Answer::Done)),
         Command::Restore(restored) => Ok(accounts::restore(context, restored)),
     }
 }

@@ -188,6 +188,7 @@ pub fn kind(content: &Content) -> EventKind {
         Content::InvitationCreated(_) => EventKind::InvitationCreated,
         Content::InvitationRevoked(_) => EventKind::InvitationRevoked,
         Content::Restored(_) => EventKind::Restored,
+        Content::KeyAdded(_) => EventKind::KeyAdded,
         Content::OperatorActed(_) => EventKind::OperatorActed,
         Content::AlertSent(_) => EventKind::AlertSent,
         Content::NoticeSet(_) => EventKind::NoticeSet,

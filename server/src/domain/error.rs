@@ -116,6 +116,10 @@ pub enum Error {
     #[error("there is no such upload of yours: it was completed, cancelled or given up")]
     UploadNotFound,
 
+    /// No such event, or one that the caller may not see.
+    #[error("there is no such event that you may see")]
+    EventNotFound,
+
     /// The room is public and the caller is not in it.
     #[error("you are not in this room; join it first")]
     NotAMember,
@@ -339,6 +343,7 @@ impl Error {
             Self::BackupFailed(_) => Reason::BackupFailed,
             Self::FileNotFound => Reason::FileNotFound,
             Self::UploadNotFound => Reason::UploadNotFound,
+            Self::EventNotFound => Reason::EventNotFound,
             Self::OffsetMismatch { .. } => Reason::OffsetMismatch,
             Self::UploadIncomplete { .. } => Reason::UploadIncomplete,
             Self::UploadBusy { .. } => Reason::UploadBusy,

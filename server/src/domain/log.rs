@@ -42,9 +42,11 @@ pub fn logged(draft: &Draft, owner: impl Fn(SessionId) -> Option<UserId>) -> Opt
         | Content::SessionEnded(_)
         | Content::PasswordChanged(_)
         | Content::RefusalsCounted(_) => Log::Connections,
-        Content::OperatorActed(_) | Content::Restored(_) | Content::JournalCreated(_) | Content::ClockStepped(_) => {
-            Log::Audit
-        }
+        Content::OperatorActed(_)
+        | Content::Restored(_)
+        | Content::JournalCreated(_)
+        | Content::ClockStepped(_)
+        | Content::KeyAdded(_) => Log::Audit,
         _ => return None,
     };
     let about = match (&draft.content, draft.subject) {

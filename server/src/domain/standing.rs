@@ -96,6 +96,19 @@ pub struct Report {
     pub text_index: i64,
 }
 
+/// A key that checkpoints are, or were, signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The row that added it.
+    pub index: i64,
+    /// When.
+    pub time: Micros,
+    /// The key and its name, as `KeyAdded` has them.
+    pub verifier_key: String,
+    /// What the key before says of it, as `KeyAdded` has it.
+    pub succession: String,
+}
+
 /// A row begins to stand, or no longer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -123,12 +136,19 @@ pub struct Standing {
     reported: HashMap<UserId, BTreeMap<(RoomId, i64), i64>>,
     /// Files that are withheld, with the rows that withhold them, and why.
     quarantined: HashMap<FileId, (i64, String)>,
+    /// Oldest first.
+    keys: Vec<Key>,
 }
 
 impl Standing {
     /// The notice that an operator set; none if none ever did.
     pub fn notice(&self) -> Option<&str> {
         self.notice.as_ref().map(|(_, text)| text.as_str())
+    }
+
+    /// All keys that checkpoints were ever signed with, oldest first: the last one signs now.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
     }
 
     /// The alerts that are still shown, oldest first.
@@ -245,6 +265,15 @@ impl Standing {
             (Content::NoticeSet(set), _) => {
                 let before = self.notice.replace((index, set.text.clone()));
                 changes.extend(before.map(|(index, _)| Change::Falls(index)));
+                changes.push(Change::Stands(index));
+            }
+            (Content::KeyAdded(added), _) => {
+                self.keys.push(Key {
+                    index,
+                    time: entry.time,
+                    verifier_key: added.verifier_key.clone(),
+                    succession: added.succession.clone(),
+                });
                 changes.push(Change::Stands(index));
             }
             (Content::AlertSent(sent), _) => self.alert(entry, sent, &mut changes),

@@ -91,7 +91,8 @@ fn code(error: &Error) -> Code {
         | Error::ReportNotFound
         | Error::InvitationNotFound
         | Error::FileNotFound
-        | Error::UploadNotFound => Code::NotFound,
+        | Error::UploadNotFound
+        | Error::EventNotFound => Code::NotFound,
         Error::UploadBusy { .. } => Code::Aborted,
         Error::UploadStalled { .. } => Code::DeadlineExceeded,
         Error::HashMismatch => Code::DataLoss,

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use greffe_api::v1::Restored;
 use greffe_api::v1::event_body::Content;
+use greffe_api::v1::{KeyAdded, Restored};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,9 @@ use crate::domain::ids::{RandomPool, RequestKey, SessionId};
 use crate::domain::log::logged;
 use crate::domain::state::{State, Touched};
 use crate::journal::tree::{Edge, leaf_hash};
-use crate::store::{Appender, FileWrite, Head, Identity, LogPlace, NewRequest, RoomWrite, Row, StoreError, Writes};
+use crate::store::{
+    Appender, FileWrite, Head, Identity, LogPlace, NewRequest, RoomWrite, Row, StoreError, Writes, is_kept,
+};
 use crate::telemetry;
 use crate::wake::wake_all;
 
@@ -191,6 +193,16 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             server_version: server_version.into(),
         };
         self.begin(command).await
+    }
+
+    /// The edge of the tree.
+    pub fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
+    /// Has checkpoints signed with another key from now on.
+    pub async fn add_key(&mut self, key: KeyAdded) -> Result<(), WriterError> {
+        self.begin(Command::AddKey(Box::new(key))).await
     }
 
     /// Appends what must be there before anything else is; what is refused here, as by a full disk, is a failure.
@@ -495,7 +507,11 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             leaf,
         } = event::encode(&entry, self.salts.take());
         let entry = Arc::new(entry);
-        self.edge.push(leaf);
+        self.edge.push_telling(leaf, |subtree, root| {
+            if is_kept(subtree) {
+                batch.writes.subtrees.push((subtree, *root));
+            }
+        });
         // A session that ends is still known here.
         let logged = logged(&entry.draft, |session| {
             self.state.session(session).map(|session| session.user)
@@ -581,6 +597,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                 batch.touched.insert(Touched::Upload(id));
                 self.take_upload(UploadChange::Gone(id), batch);
             }
+            Overwrite::Checkpoint(note) => batch.writes.checkpoint = Some(note),
             Overwrite::ForgetRequests(before) => {
                 batch.writes.forget_requests = Some(before);
                 self.rules.rate.prune();
@@ -674,6 +691,7 @@ impl Writes {
             && self.uploads_gone.is_empty()
             && self.used.is_empty()
             && self.forget_requests.is_none()
+            && self.checkpoint.is_none()
     }
 }
 

@@ -16,6 +16,7 @@ use greffe_api::server::admin::v1::user_admin_service_server::UserAdminServiceSe
 use greffe_api::server::v1::auth_service_server::AuthServiceServer;
 use greffe_api::server::v1::chat_service_server::ChatServiceServer;
 use greffe_api::server::v1::file_service_server::FileServiceServer;
+use greffe_api::server::v1::proof_service_server::ProofServiceServer;
 use greffe_api::server::v1::room_service_server::RoomServiceServer;
 use greffe_api::server::v1::server_service_server::ServerServiceServer;
 use greffe_api::server::v1::user_service_server::UserServiceServer;
@@ -83,6 +84,7 @@ fn member_routes(app: &Arc<App>) -> Routes {
         .add_service(AuthServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(UserServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(RoomServiceServer::new(services.clone()).max_decoding_message_size(size))
+        .add_service(ProofServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(LiveBodies(
             ChatServiceServer::new(services.clone()).max_decoding_message_size(size),
         ))

@@ -14,7 +14,7 @@ const OFTEN: Duration = Duration::from_secs(1);
 /// How often everything else is done.
 const SELDOM: Duration = Duration::from_secs(60);
 
-/// Ends sessions that are too old, notes what was refused, and forgets old requests.
+/// Ends sessions that are too old, notes what was refused, forgets old requests, and signs checkpoints.
 pub(super) async fn run(app: Arc<App>) {
     let (mut often, mut seldom) = (interval(OFTEN), interval(SELDOM));
     let limits = &app.config.limits;
@@ -53,6 +53,8 @@ pub(super) async fn run(app: Arc<App>) {
                 app.sweep_uploads().await;
                 app.typing.retain_recent();
                 app.marking.prune();
+                // What went wrong is in the log; the next one is tried in a minute.
+                let _ = app.sign_checkpoint().await;
             }
         }
     }

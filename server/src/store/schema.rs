@@ -171,6 +171,21 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    subtree (level, number) {
+        level -> Integer,
+        number -> BigInt,
+        root -> Binary,
+    }
+}
+
+diesel::table! {
+    checkpoint (one) {
+        one -> Integer,
+        note -> Text,
+    }
+}
+
 diesel::joinable!(file_share -> file (file));
 diesel::joinable!(log_event -> journal (idx));
 diesel::joinable!(standing -> journal (idx));

@@ -11,6 +11,7 @@ mod open;
 mod pool;
 mod read;
 pub mod text_index;
+pub(crate) mod tree;
 
 pub use append::SqliteAppender;
 pub use open::{OpenError, Opened, open, open_for_check};

@@ -127,6 +127,15 @@ fn happened(entry: &LogEntry, content: &Content) -> String {
             visible(&restored.previous_journal_id),
             visible(&restored.journal_id)
         ),
+        Content::KeyAdded(added) => format!(
+            "checkpoints are signed with {}{}",
+            visible(&added.verifier_key),
+            if added.succession.is_empty() {
+                ""
+            } else {
+                ", which the key before names"
+            }
+        ),
         Content::OperatorActed(acted) => act(acted),
         _ => {
             let kind = entry
@@ -223,6 +232,10 @@ fn details(content: &Content) -> Value {
         Content::JournalCreated(created) => json!({
             "journal_id": created.journal_id,
             "server_version": created.server_version,
+        }),
+        Content::KeyAdded(added) => json!({
+            "verifier_key": added.verifier_key,
+            "succession": added.succession,
         }),
         Content::ClockStepped(step) => json!({
             "expected": time::json(step.expected.as_ref()),

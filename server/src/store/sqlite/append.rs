@@ -5,7 +5,7 @@ use std::future::{Future, ready};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 
-use super::{derive, find, load, log};
+use super::{derive, find, load, log, tree};
 use crate::domain::entry::Entry;
 use crate::domain::facts::{Facts, Needs};
 use crate::domain::state::State;
@@ -38,6 +38,7 @@ impl SqliteAppender {
     /// Who this journal is; made with its first start.
     pub fn identity(&mut self) -> Result<Identity, StoreError> {
         log::backfill(&mut self.connection)?;
+        tree::backfill(&mut self.connection)?;
         load::identity(&mut self.connection)
     }
 

@@ -5,7 +5,7 @@ use diesel::sql_types::BigInt;
 use greffe_api::v1::BodyState;
 use greffe_api::v1::event_body::Content;
 
-use super::insert;
+use super::{insert, tree};
 use crate::domain::entry::Aside;
 use crate::store::schema::{
     file, file_share, journal_head, member, mention, reaction, read_mark, request, room, room_event, session, standing,
@@ -20,6 +20,7 @@ pub(super) fn write(connection: &mut SqliteConnection, writes: &Writes) -> Resul
     accounts(connection, writes)?;
     rooms(connection, writes)?;
     insert::rows(connection, &writes.rows)?;
+    tree::write(connection, writes)?;
     for row in &writes.rows {
         follow(connection, row)?;
     }

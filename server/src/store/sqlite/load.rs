@@ -121,15 +121,22 @@ pub(crate) fn rows_from(
     Ok(rows.into_iter().map(stored_row).collect())
 }
 
-/// Reads the state from its tables.
-pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), StoreError> {
+/// Reads the journal's head.
+pub(super) fn head(connection: &mut SqliteConnection) -> Result<Head, StoreError> {
     let (size, time, edge): (i64, i64, Vec<u8>) = journal_head::table
         .select((journal_head::size, journal_head::time, journal_head::edge))
         .first(connection)?;
     let leaves = u64::try_from(size).map_err(|_| wrong("the journal's size"))?;
     let edge = Edge::from_bytes(leaves, &edge).map_err(|error| StoreError::Database(error.to_string()))?;
+    Ok(Head { edge, time })
+}
+
+/// Reads the state from its tables.
+pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), StoreError> {
+    let head = head(connection)?;
     let mut state = State::default();
-    (state.size, state.time) = (size, time);
+    state.size = i64::try_from(head.edge.size()).map_err(|_| wrong("the journal's size"))?;
+    state.time = head.time;
 
     let users = users(connection, &mut state)?;
     let rooms = rooms(connection, &mut state, &users)?;
@@ -148,7 +155,7 @@ pub(crate) fn state(connection: &mut SqliteConnection) -> Result<(State, Head), 
     sessions(connection, &mut state, &users)?;
     standing(connection, &mut state)?;
     files(connection, &mut state, &users, &rooms)?;
-    Ok((state, Head { edge, time }))
+    Ok((state, head))
 }
 
 /// Where files are shared, in the order in which that happened. CROSS JOIN tells SQLite, which has no statistics here, to begin with the

@@ -8,9 +8,11 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use greffe_api::record::proof::Span;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{log, read};
+use super::{log, read, tree};
+use crate::journal::tree::Hash;
 use crate::store::{
     LogRange, LoggedEvent, Place, Range, Reader, RoomEvent, RoomMessage, StoreError, StoredEvent, TextChange, Unread,
 };
@@ -124,6 +126,18 @@ impl Reader for SqliteReader {
             found.filter_map(Result::transpose).collect()
         })
         .boxed()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
+        self.run(tree::checkpoint).boxed()
+    }
+
+    fn newest(&self) -> BoxFuture<'_, Result<(u64, Hash), StoreError>> {
+        self.run(tree::newest).boxed()
+    }
+
+    fn roots(&self, spans: Vec<Span>) -> BoxFuture<'_, Result<Vec<Hash>, StoreError>> {
+        self.run(move |connection| tree::roots(connection, &spans)).boxed()
     }
 
     fn row(&self, index: i64) -> BoxFuture<'_, Result<Option<StoredEvent>, StoreError>> {

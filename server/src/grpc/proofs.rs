@@ -1,0 +1,151 @@
+//! `ProofService`.
+
+use greffe_api::record::proof::{Span, consistency_spans, inclusion_spans};
+use greffe_api::server::v1::proof_service_server::ProofService;
+use greffe_api::v1::{
+    EventHead, GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest, GetConsistencyProofResponse,
+    GetInclusionProofRequest, GetInclusionProofResponse, ListKeysRequest, ListKeysResponse, RecordKey,
+};
+use tonic::{Request, Response, Status};
+
+use super::auth::caller;
+use super::{App, Services};
+use crate::domain::clock::timestamp;
+use crate::domain::error::Error;
+use crate::domain::ids::UserId;
+use crate::domain::permissions;
+use crate::domain::state::State;
+use crate::journal::event::decode_head;
+use crate::journal::tree::{Hash, leaf_hash};
+
+impl App {
+    /// The newest checkpoint, as a signed note.
+    pub(super) async fn checkpoint(&self) -> Result<GetCheckpointResponse, Error> {
+        let newest = match self.notary.newest() {
+            Some(newest) => newest,
+            None => self.sign_checkpoint().await?,
+        };
+        Ok(GetCheckpointResponse {
+            checkpoint: newest.note.clone(),
+        })
+    }
+
+    /// All keys that checkpoints were signed with.
+    pub(super) fn keys(&self) -> ListKeysResponse {
+        let keys = self.view().read(|state| {
+            let keys = state.standing().keys().iter();
+            keys.map(|key| RecordKey {
+                verifier_key: key.verifier_key.clone(),
+                succession: key.succession.clone(),
+                index: key.index,
+                time: Some(timestamp(key.time)),
+            })
+            .collect()
+        });
+        ListKeysResponse { keys }
+    }
+
+    /// Proves that one size of the journal goes on from another.
+    pub(super) async fn consistency(
+        &self,
+        request: &GetConsistencyProofRequest,
+    ) -> Result<GetConsistencyProofResponse, Error> {
+        let new = self.proved_size("new_size", request.new_size)?;
+        let spans = u64::try_from(request.old_size)
+            .ok()
+            .and_then(|old| consistency_spans(old, new).ok())
+            .ok_or(Error::invalid("old_size", "it must be 1 or more, and at most new_size"))?;
+        let hashes = bytes(self.roots(spans).await?);
+        Ok(GetConsistencyProofResponse { hashes })
+    }
+
+    /// A size that proofs may be about: one that a checkpoint may have.
+    fn proved_size(&self, field: &'static str, size: i64) -> Result<u64, Error> {
+        let newest = self.notary.newest().map_or(0, |newest| newest.checkpoint.size);
+        u64::try_from(size)
+            .ok()
+            .filter(|size| (1..=newest).contains(size))
+            .ok_or_else(|| Error::invalid(field, "it must be 1 or more, and at most that of the newest checkpoint"))
+    }
+
+    async fn roots(&self, spans: Vec<Span>) -> Result<Vec<Hash>, Error> {
+        self.reader.roots(spans).await.map_err(|error| {
+            tracing::error!(%error, "The tree could not be read");
+            Error::Unreadable
+        })
+    }
+
+    async fn inclusion(
+        &self,
+        user: UserId,
+        request: &GetInclusionProofRequest,
+    ) -> Result<GetInclusionProofResponse, Error> {
+        let size = self.proved_size("size", request.size)?;
+        let index = u64::try_from(request.index)
+            .ok()
+            .filter(|index| *index < size)
+            .ok_or(Error::invalid("index", "it must be 0 or more, and less than size"))?;
+        let row = self.reader.row(request.index).await.map_err(|error| {
+            tracing::error!(%error, "A row could not be read");
+            Error::Unreadable
+        })?;
+        let row = row.ok_or(Error::EventNotFound)?;
+        let head = decode_head(&row.head).ok_or(Error::Internal)?;
+        if !self.view().read(|state| may_see(state, user, &head)) {
+            return Err(Error::EventNotFound);
+        }
+        let spans = inclusion_spans(index, size).map_err(|_| Error::Internal)?;
+        Ok(GetInclusionProofResponse {
+            leaf_hash: leaf_hash(&row.head).to_vec().into(),
+            hashes: bytes(self.roots(spans).await?),
+        })
+    }
+}
+
+/// Whether a user is told of an event, now or by an earlier stay: one of a room that they are in, from where they see it on, or one outside of rooms
+/// that they did, or that was done to them.
+fn may_see(state: &State, user: UserId, head: &EventHead) -> bool {
+    let me = user.to_string();
+    if head.seq == 0 {
+        return head.room_id.is_empty() && (head.actor_id == me || head.subject_id == me);
+    }
+    let room = head.room_id.parse().ok();
+    room.and_then(|room| permissions::member(state, user, room).ok())
+        .is_some_and(|(_, member)| head.seq >= member.first_seq)
+}
+
+fn bytes(hashes: Vec<Hash>) -> Vec<bytes::Bytes> {
+    hashes.into_iter().map(|hash| hash.to_vec().into()).collect()
+}
+
+#[tonic::async_trait]
+impl ProofService for Services {
+    async fn get_checkpoint(
+        &self,
+        request: Request<GetCheckpointRequest>,
+    ) -> Result<Response<GetCheckpointResponse>, Status> {
+        caller(&self.0, &request)?;
+        Ok(Response::new(self.0.checkpoint().await?))
+    }
+
+    async fn get_consistency_proof(
+        &self,
+        request: Request<GetConsistencyProofRequest>,
+    ) -> Result<Response<GetConsistencyProofResponse>, Status> {
+        caller(&self.0, &request)?;
+        Ok(Response::new(self.0.consistency(request.get_ref()).await?))
+    }
+
+    async fn get_inclusion_proof(
+        &self,
+        request: Request<GetInclusionProofRequest>,
+    ) -> Result<Response<GetInclusionProofResponse>, Status> {
+        let caller = caller(&self.0, &request)?;
+        Ok(Response::new(self.0.inclusion(caller.user, request.get_ref()).await?))
+    }
+
+    async fn list_keys(&self, request: Request<ListKeysRequest>) -> Result<Response<ListKeysResponse>, Status> {
+        caller(&self.0, &request)?;
+        Ok(Response::new(self.0.keys()))
+    }
+}
