@@ -29,6 +29,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::operator::Order;
 use crate::domain::rate::Rate;
 use crate::domain::state::State;
+use crate::domain::text::Reason;
 use crate::edge::{AdminSocket, AdminSocketError, Certificates, Edge, EdgeError};
 use crate::grpc::health::Health;
 use crate::grpc::{App, frame_events, server_info::VERSION};
@@ -187,7 +188,7 @@ impl Publisher {
 #[derive(Debug, Clone, Default)]
 pub struct Start {
     /// The journal was set back on purpose, for this reason: go on from what is there.
-    pub accept_restore: Option<String>,
+    pub accept_restore: Option<Reason>,
     /// The key that signs checkpoints is lost: make another one.
     pub new_key: bool,
 }
@@ -422,8 +423,8 @@ async fn appoint<A: crate::store::Appender, P: Publish>(
     let kept = notary::compare(data_dir, reader, writer.state().standing().keys()).await;
     match (kept, &start.accept_restore) {
         (Err(error @ NotaryError::Changed { .. }), Some(reason)) => {
-            tracing::warn!(%error, reason, "The journal goes on from what is there");
-            let mark = Mark::of_now(identity, writer.edge(), reason);
+            tracing::warn!(%error, reason = reason.as_str(), "The journal goes on from what is there");
+            let mark = Mark::of_now(identity, writer.edge(), reason.as_str());
             *identity = restore(writer, &mark).await?;
         }
         (outcome, _) => outcome?,

@@ -209,6 +209,10 @@ async fn a_journal_that_was_set_back_goes_on_only_if_an_operator_says_so() {
     let said = refusal(&mut server).await;
     assert!(said.contains("--accept-restore"), "{said}");
 
+    for wrong in ["", "two\nlines", &"x".repeat(257)] {
+        let (status, _, stderr) = server.run(&["--accept-restore", wrong]).await;
+        assert_eq!(status.code(), Some(2), "{stderr}");
+    }
     server.options_mut().arguments = vec!["--accept-restore".into(), "the disk broke".into()];
     server.spawn().await.unwrap();
     assert_ne!(server.info().await.epoch, epoch);

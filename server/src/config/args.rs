@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use toml::Value;
 
+use crate::domain::text::Reason;
+
 /// The chat server that keeps the record.
 ///
-/// Without a command it serves. Every option is also a key of the configuration file and an environment variable
+/// Without a command it serves. Every option under Configuration is also a key of the configuration file and an environment variable
 /// (`greffe-server config --example` lists them); a flag wins over the environment, which wins over the file.
 #[derive(Debug, Parser)]
 #[command(name = "greffe-server", version)]
@@ -17,8 +19,8 @@ pub struct Args {
     pub command: Option<Command>,
     /// Go on with a journal that is shorter than, or different from, its newest checkpoint, because you set it back on purpose. It goes
     /// on under a new id and epoch, and everyone has to log in again; the reason becomes part of the record
-    #[arg(long, value_name = "REASON")]
-    pub accept_restore: Option<String>,
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub accept_restore: Option<Reason>,
     /// Make another key that signs checkpoints, because the old one is lost. Whoever keeps checkpoints is told
     #[arg(long)]
     pub new_key: bool,
@@ -220,6 +222,11 @@ pub(super) enum Setting {
 /// The word on the command line that stands for a value.
 fn word(value: &impl ValueEnum) -> Option<String> {
     Some(value.to_possible_value()?.get_name().to_owned())
+}
+
+/// Takes a reason that becomes part of the record.
+fn reason(text: &str) -> Result<Reason, String> {
+    Reason::parse("REASON", text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Takes `NAME=VALUE` apart.
