@@ -5,7 +5,7 @@ mod key_file;
 
 pub use key_file::KEY_FILE;
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +23,8 @@ use crate::store::{Identity, Reader, StoreError};
 
 /// The file with the newest checkpoint, in the data directory.
 pub const CHECKPOINT_FILE: &str = "checkpoint";
+/// Bytes that are read of a checkpoint at most; ours have some 250.
+const NOTE_MAX: u64 = 16 * 1024;
 /// Where checkpoints are kept, as errors say it.
 pub const IN_FILE: &str = "the file beside the database";
 /// Where checkpoints are kept, as errors say it.
@@ -262,7 +264,13 @@ fn succession(before: &SigningKey, after: &VerifierKey) -> Result<String, NoteEr
 /// The file cannot be read.
 pub fn kept(data_dir: &Path) -> Result<Option<Vec<u8>>, NotaryError> {
     let path = data_dir.join(CHECKPOINT_FILE);
-    match std::fs::read(&path) {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut note = Vec::new();
+        // What is longer is cut, and then no note.
+        std::fs::File::open(&path)?.take(NOTE_MAX).read_to_end(&mut note)?;
+        Ok(note)
+    };
+    match read() {
         Ok(note) => Ok(Some(note)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(NotaryError::File { path, source }),

@@ -198,6 +198,16 @@ async fn a_journal_that_was_set_back_goes_on_only_if_an_operator_says_so() {
     assert!(server.terminate().await.success());
     std::fs::write(server.database(), &old).unwrap();
 
+    // A file that is no checkpoint is none, however long it is.
+    let file = server.data_dir().join("checkpoint");
+    let signed = std::fs::read(&file).unwrap();
+    for wrong in [&b""[..], b"\n\n", &vec![b'a'; 1 << 20]] {
+        std::fs::write(&file, wrong).unwrap();
+        let said = refusal(&mut server).await;
+        assert!(said.contains("cannot be trusted"), "{said}");
+    }
+    std::fs::write(&file, signed).unwrap();
+
     // The copy is whole in itself, and an honest check of it alone finds nothing.
     let kept = std::fs::read(server.data_dir().join("checkpoint")).unwrap();
     std::fs::remove_file(server.data_dir().join("checkpoint")).unwrap();
