@@ -43,7 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .codec_path("crate::codec::ServerCodec")
         .out_dir(server_out)
         .extern_path(".greffe.v1", "crate::v1")
-        .extern_path(".greffe.admin.v1", "crate::admin::v1");
+        .extern_path(".greffe.admin.v1", "crate::admin::v1")
+        .extern_path(".greffe.record.v1", "crate::record_api::v1");
     for message in ENCODED {
         server = server.extern_path(message, "crate::encoded::Encoded");
     }

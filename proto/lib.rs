@@ -31,6 +31,22 @@ pub mod admin {
     }
 }
 
+/// The API of the record.
+pub mod record_api {
+    /// The API of the record, `greffe.record.v1`.
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        reason = "generated code"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("greffe.record.v1");
+    }
+}
+
 #[cfg(feature = "server")]
 pub mod codec;
 #[cfg(feature = "server")]
@@ -67,6 +83,22 @@ pub mod server {
         )]
         pub mod v1 {
             include!(concat!(env!("OUT_DIR"), "/server/greffe.admin.v1.rs"));
+        }
+    }
+
+    /// The services of the record.
+    pub mod record_api {
+        /// The services of the record, `greffe.record.v1`.
+        #[allow(
+            missing_docs,
+            unreachable_pub,
+            clippy::all,
+            clippy::pedantic,
+            clippy::allow_attributes_without_reason,
+            reason = "generated code"
+        )]
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/server/greffe.record.v1.rs"));
         }
     }
 }
