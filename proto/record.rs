@@ -9,8 +9,10 @@
 //! [`signed-note`]: https://c2sp.org/signed-note
 
 pub mod checkpoint;
+pub mod export;
 pub mod key;
 pub mod note;
+pub mod paper;
 pub mod proof;
 pub mod tree;
 

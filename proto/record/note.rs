@@ -70,6 +70,26 @@ impl Note {
         })
     }
 
+    /// A note with a signature that was made elsewhere, and need not be good.
+    pub(super) fn signed(text: String, key: &VerifierKey, bytes: Vec<u8>) -> Self {
+        let signature = Signature {
+            name: key.name().to_owned(),
+            key: key.id(),
+            bytes,
+        };
+        Self {
+            text,
+            signatures: vec![signature],
+        }
+    }
+
+    /// The signature of a key, which need not be good.
+    pub(super) fn signature_of(&self, key: &VerifierKey) -> Option<&[u8]> {
+        let mut signatures = self.signatures.iter();
+        let found = signatures.find(|signature| signature.name == key.name() && signature.key == key.id());
+        found.map(|signature| &signature.bytes[..])
+    }
+
     /// Reads a note, and checks its form only.
     ///
     /// # Errors

@@ -100,6 +100,23 @@ impl Edge {
         self.size += 1;
     }
 
+    /// Appends a full subtree of `2^level` leaves by its root. False, and nothing is appended, if no such subtree can stand at the end.
+    pub fn push_subtree(&mut self, level: u32, root: Hash) -> bool {
+        if level > 62 || self.size.trailing_zeros() < level {
+            return false;
+        }
+        let mut root = root;
+        let mut of = level;
+        while self.size >> of & 1 == 1 {
+            let left = self.roots.pop().expect("there is a root for every 1 of the size");
+            root = node_hash(&left, &root);
+            of += 1;
+        }
+        self.roots.push(root);
+        self.size += 1 << level;
+        true
+    }
+
     /// The root of the tree. Of an empty one: SHA-256 of nothing.
     pub fn root(&self) -> Hash {
         let mut roots = self.roots.iter().rev();
