@@ -2,11 +2,15 @@
 //! database that was cut or changed is found at the next start.
 
 mod key_file;
+mod rotation;
+mod sink;
 
 pub use key_file::KEY_FILE;
+pub use rotation::Rotation;
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use greffe_api::record::checkpoint::{Checkpoint, CheckpointError, origin};
@@ -15,6 +19,7 @@ use greffe_api::record::note::{Note, NoteError};
 use greffe_api::record::proof::Span;
 use greffe_api::v1::KeyAdded;
 
+use self::sink::Sink;
 use crate::domain::command::Command;
 use crate::domain::error::Error;
 use crate::domain::standing::Key;
@@ -88,6 +93,9 @@ pub enum NotaryError {
         /// How they differ.
         why: String,
     },
+    /// Another key signs now.
+    #[error("the journal's key was replaced since")]
+    Replaced,
     /// The journal could not be read.
     #[error("the journal cannot be read")]
     Store(#[from] StoreError),
@@ -111,10 +119,17 @@ pub struct Signed {
 /// Signs checkpoints.
 #[derive(Debug)]
 pub struct Notary {
-    key: SigningKey,
+    key: Mutex<Arc<SigningKey>>,
+    /// The file with the key.
+    key_file: PathBuf,
+    /// Whether an old key lies in that file still, because it could not be taken out.
+    untidy: AtomicBool,
     file: PathBuf,
     newest: Mutex<Option<Arc<Signed>>>,
-    /// Held while one is signed and kept, so that a newer one is not replaced by an older one.
+    /// Where checkpoints also go.
+    sink: Option<Arc<Sink>>,
+    /// Held while one is signed and kept, so that a newer one is not replaced by an older one; and while the key is replaced, so that no
+    /// checkpoint is signed with a key that was not the newest one at its size.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -138,13 +153,23 @@ impl Notary {
                 source,
             })
         };
-        let stored = key_file::read(&path)?;
+        key_file::tidy(&path)?;
+        let mut stored = key_file::read(&path)?;
         let last: Option<VerifierKey> = known.last().and_then(|key| key.verifier_key.parse().ok());
+        let several = stored.len() > 1;
+        // Of two, one was about to take over: the journal says whether it has.
+        let known = stored
+            .iter()
+            .position(|key| last.as_ref().is_some_and(|last| key.verifier().public() == last.public()));
+        let stored = (!stored.is_empty()).then(|| stored.swap_remove(known.unwrap_or_default()));
         let (key, succession) = match (stored, last) {
             (Some(key), None) => (named(&key)?, String::new()),
             (Some(key), Some(last)) if key.verifier().public() == last.public() => {
                 let key = named(&key)?;
                 if *key.verifier() == last {
+                    if several {
+                        key_file::write(&path, &[&key])?;
+                    }
                     return Ok((Self::new(key, data_dir), None));
                 }
                 // The journal goes on from a backup, under another id: the same key under another name.
@@ -159,7 +184,7 @@ impl Notary {
             (_, Some(_) | None) => (key_file::make(&name)?, String::new()),
         };
         // Before the row: a row without its key could never be signed under.
-        key_file::write(&path, &key)?;
+        key_file::write(&path, &[&key])?;
         let row = KeyAdded {
             verifier_key: key.verifier().to_string(),
             succession,
@@ -169,11 +194,21 @@ impl Notary {
 
     fn new(key: SigningKey, data_dir: &Path) -> Self {
         Self {
-            key,
+            key: Mutex::new(Arc::new(key)),
+            key_file: data_dir.join(KEY_FILE),
+            untidy: AtomicBool::default(),
             file: data_dir.join(CHECKPOINT_FILE),
             newest: Mutex::default(),
+            sink: None,
             turn: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The same, which also writes each checkpoint to a directory.
+    #[must_use]
+    pub fn also_to(mut self, directory: Option<PathBuf>) -> Self {
+        self.sink = directory.map(Sink::new);
+        self
     }
 
     /// The newest checkpoint.
@@ -187,16 +222,61 @@ impl Notary {
     /// The journal cannot be read, or the checkpoint not be kept; then the one before stays the newest.
     pub async fn sign(&self, reader: &dyn Reader, journal: &Journal) -> Result<Arc<Signed>, NotaryError> {
         let _turn = self.turn.lock().await;
+        self.tidy().await;
+        self.sign_in_turn(reader, journal).await
+    }
+
+    /// Signs what the journal was at a size, which is at most its own; `key` has to be the one that signs now.
+    ///
+    /// # Errors
+    /// Another key signs now, or the journal cannot be read.
+    pub async fn sign_size(&self, reader: &dyn Reader, size: u64, key: &str) -> Result<String, NotaryError> {
+        let _turn = self.turn.lock().await;
+        let signing = self.key_named(key)?;
+        let mut roots = reader.roots(vec![Span { begin: 0, end: size }]).await?;
+        let checkpoint = Checkpoint {
+            origin: signing.verifier().name().to_owned(),
+            size,
+            root: roots.pop().unwrap_or_default(),
+        };
+        Ok(checkpoint.sign(&signing)?.to_string())
+    }
+
+    /// Signs a text as a note; `key` has to be the one that signs now.
+    ///
+    /// # Errors
+    /// Another key signs now, or the text cannot be a note's.
+    pub fn sign_text(&self, text: String, key: &str) -> Result<String, NotaryError> {
+        Ok(Note::sign(text, &*self.key_named(key)?)?.to_string())
+    }
+
+    fn key_named(&self, key: &str) -> Result<Arc<SigningKey>, NotaryError> {
+        let signing = self.key();
+        if signing.verifier().to_string() == key {
+            Ok(signing)
+        } else {
+            Err(NotaryError::Replaced)
+        }
+    }
+
+    /// The key that signs now.
+    fn key(&self) -> Arc<SigningKey> {
+        Arc::clone(&self.key.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Signs, for whoever has the turn.
+    async fn sign_in_turn(&self, reader: &dyn Reader, journal: &Journal) -> Result<Arc<Signed>, NotaryError> {
+        let key = self.key();
         let (size, root) = reader.newest().await?;
         if let Some(newest) = self.newest().filter(|newest| newest.checkpoint.size == size) {
             return Ok(newest);
         }
         let checkpoint = Checkpoint {
-            origin: self.key.verifier().name().to_owned(),
+            origin: key.verifier().name().to_owned(),
             size,
             root,
         };
-        let note = checkpoint.sign(&self.key)?.to_string();
+        let note = checkpoint.sign(&key)?.to_string();
         let (file, bytes) = (self.file.clone(), note.clone().into_bytes());
         let written = tokio::task::spawn_blocking(move || key_file::replace(&file, &bytes)).await;
         written
@@ -205,10 +285,16 @@ impl Notary {
                 path: self.file.clone(),
                 source,
             })?;
-        let keep = Command::KeepCheckpoint { note: note.clone() };
+        let keep = Command::KeepCheckpoint {
+            note: note.clone(),
+            size,
+        };
         journal.append(keep).await.map_err(NotaryError::Keep)?;
         let signed = Arc::new(Signed { checkpoint, note });
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&signed));
+        if let Some(sink) = &self.sink {
+            sink.put(&signed);
+        }
         Ok(signed)
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{AlertSent, BanCreated};
 use ipnet::IpNet;
@@ -15,6 +16,7 @@ use super::clock::{Micros, from_timestamp};
 use super::entry::{Aside, Entry, Subject};
 use super::ids::{CodeHash, FileId, RoomId, UserId};
 use super::operator::{BanName, BanTarget};
+use super::record::Target;
 
 /// Alerts that are shown at a time; a further one replaces the oldest.
 pub const ALERTS: usize = 20;
@@ -109,6 +111,25 @@ pub struct Key {
     pub succession: String,
 }
 
+/// A time that the journal went on from fewer rows than it had had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restoration {
+    /// The row that says so.
+    pub index: i64,
+    /// When.
+    pub time: Micros,
+    /// The id that the journal had until then.
+    pub previous_journal_id: String,
+    /// The id that it has had since then.
+    pub journal_id: String,
+    /// Rows that were kept.
+    pub previous_size: i64,
+    /// The root of their tree.
+    pub previous_root: Bytes,
+    /// Why, in the words of whoever restored it, or made the backup.
+    pub reason: String,
+}
+
 /// A row begins to stand, or no longer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -138,6 +159,8 @@ pub struct Standing {
     quarantined: HashMap<FileId, (i64, String)>,
     /// Oldest first.
     keys: Vec<Key>,
+    /// Oldest first.
+    restorations: Vec<Restoration>,
 }
 
 impl Standing {
@@ -149,6 +172,11 @@ impl Standing {
     /// All keys that checkpoints were ever signed with, oldest first: the last one signs now.
     pub fn keys(&self) -> &[Key] {
         &self.keys
+    }
+
+    /// Each time that the journal went on from fewer rows than it had had, oldest first.
+    pub fn restorations(&self) -> &[Restoration] {
+        &self.restorations
     }
 
     /// The alerts that are still shown, oldest first.
@@ -253,6 +281,8 @@ impl Standing {
         rows.extend(self.bans.keys().chain(self.invitations.keys()).chain(self.reports.keys()));
         rows.extend(self.resets.values().map(|reset| reset.index));
         rows.extend(self.disabled.values().chain(self.quarantined.values()).map(|(index, _)| *index));
+        rows.extend(self.keys.iter().map(|key| key.index));
+        rows.extend(self.restorations.iter().map(|restoration| restoration.index));
         rows.sort_unstable();
         rows
     }
@@ -279,10 +309,20 @@ impl Standing {
             (Content::AlertSent(sent), _) => self.alert(entry, sent, &mut changes),
             (Content::BanCreated(created), _) => self.create_ban(entry, created, &mut changes),
             // Which codes were used since the backup was made is not known: none is good any more.
-            (Content::Restored(_), _) => {
+            (Content::Restored(restored), _) => {
                 changes.extend(self.resets.drain().map(|(_, reset)| Change::Falls(reset.index)));
                 changes.extend(std::mem::take(&mut self.invitations).into_keys().map(Change::Falls));
                 self.invitation_codes.clear();
+                self.restorations.push(Restoration {
+                    index,
+                    time,
+                    previous_journal_id: restored.previous_journal_id.clone(),
+                    journal_id: restored.journal_id.clone(),
+                    previous_size: restored.previous_size,
+                    previous_root: restored.previous_root.clone(),
+                    reason: restored.reason.clone(),
+                });
+                changes.push(Change::Stands(index));
             }
             (Content::BanLifted(lifted), _) => self.lift(lifted.ban_index, &mut changes),
             (Content::InvitationCreated(created), _) => {
@@ -341,6 +381,38 @@ impl Standing {
             _ => {}
         }
         changes
+    }
+
+    /// What stood of somebody or some room that is erased stands no more.
+    pub fn erase(&mut self, target: Target, files: &[FileId]) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut closing: Vec<i64> = Vec::new();
+        match target {
+            Target::User(user) => {
+                changes.extend(self.resets.remove(&user).map(|reset| Change::Falls(reset.index)));
+                changes.extend(self.disabled.remove(&user).map(|(index, _)| Change::Falls(index)));
+                let ban = self.banned.get(&BanTarget::User(user)).copied();
+                if let Some(ban) = ban {
+                    self.lift(ban, &mut changes);
+                }
+                closing.extend(self.reported.get(&user).into_iter().flat_map(|own| own.values()));
+            }
+            Target::Room(room) => {
+                let reports = self.reports.values().filter(|report| report.room == room);
+                closing.extend(reports.map(|report| report.index));
+            }
+        }
+        for index in closing {
+            self.close_report(index, &mut changes);
+        }
+        changes.extend(self.release_erased(files));
+        changes
+    }
+
+    /// Files whose bytes are erased are not withheld any more.
+    pub fn release_erased(&mut self, files: &[FileId]) -> Vec<Change> {
+        let released = files.iter().filter_map(|file| self.quarantined.remove(file));
+        released.map(|(index, _)| Change::Falls(index)).collect()
     }
 
     fn alert(&mut self, entry: &Entry, sent: &AlertSent, changes: &mut Vec<Change>) {

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 
 use greffe_api::v1::{
-    BanLifted, FileQuarantined, FileReleased, InvitationCreated, InvitationRevoked, MessageReported, NoticeSet,
-    PasswordChanged, PasswordReset, ReportResolved, Restored, UserDisabled, UserEnabled, UserRegistered,
+    BanLifted, FileQuarantined, FileReleased, InvitationCreated, InvitationRevoked, KeyAdded, MessageReported,
+    NoticeSet, PasswordChanged, PasswordReset, ReportResolved, Restored, UserDisabled, UserEnabled, UserRegistered,
 };
 use proptest::prelude::*;
 
@@ -26,6 +26,7 @@ enum Step {
     Report { user: usize, seq: i64 },
     Resolve { row: i64 },
     Restore,
+    AddKey,
     Disable { user: usize },
     Enable { user: usize },
     Withhold { file: usize },
@@ -49,6 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         (user, 1..4_i64).prop_map(|(user, seq)| Step::Report { user, seq }),
         row.prop_map(|row| Step::Resolve { row }),
         Just(Step::Restore),
+        Just(Step::AddKey),
         (0..3_usize).prop_map(|user| Step::Disable { user }),
         (0..3_usize).prop_map(|user| Step::Enable { user }),
         (0..2_usize).prop_map(|file| Step::Withhold { file }),
@@ -153,6 +155,7 @@ fn entry(index: i64, step: &Step, users: &[UserId], room: RoomId) -> Entry {
         Step::Withhold { file } => (nobody, withheld(*file, index)),
         Step::GiveBack { file } => (nobody, given_back(*file)),
         Step::Restore => (nobody, Content::Restored(Restored::default())),
+        Step::AddKey => (nobody, Content::KeyAdded(KeyAdded::default())),
     };
     let mut draft = Draft::outside_rooms(None, subject, content);
     match step {
