@@ -4,6 +4,9 @@
 //! in the journal, and cannot be compared.
 
 mod checkpoints;
+mod erased;
+pub(crate) mod running;
+mod salts;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -15,6 +18,8 @@ use greffe_api::v1::{BodyState, EventHead, EventKind};
 use serde::Serialize;
 
 use self::checkpoints::Checkpoints;
+use self::erased::Tombstones;
+use self::salts::Salts;
 use crate::blobs;
 use crate::domain::clock::timestamp;
 use crate::domain::entry::Entry;
@@ -27,7 +32,7 @@ use crate::lifecycle::{DATABASE, DataDir, StartError};
 use crate::staging::sha256_of_file;
 use crate::store::LogPlace;
 use crate::store::schema::{log_event, mention, reaction, room, room_event, user};
-use crate::store::sqlite::load::{known_identity, rows_from, state};
+use crate::store::sqlite::load::{StoredRow, known_identity, rows_from, state};
 use crate::store::sqlite::log::{EVERYONE, Follower, number};
 use crate::store::sqlite::{OpenError, backup, open_for_check, tree};
 use crate::store::{Identity, StoreError, is_kept};
@@ -100,6 +105,9 @@ pub enum CheckError {
     /// The journal is not the one that was signed.
     #[error("the journal is not what was signed: {0}")]
     Checkpoint(String),
+    /// There is no room for what has to be remembered meanwhile.
+    #[error("no temporary file can be used: {0}; set TMPDIR to a directory with room")]
+    Temporary(#[from] std::io::Error),
     /// The tables do not fit the journal.
     #[error("the tables are not what the journal says: {0}")]
     Derived(String),
@@ -114,7 +122,7 @@ impl CheckError {
             | Self::Checkpoint(_)
             | Self::Read(StoreError::Database(_))
             | Self::Open(OpenError::Damaged { .. }) => true,
-            Self::DataDir(_) | Self::Open(_) | Self::Read(_) => false,
+            Self::DataDir(_) | Self::Open(_) | Self::Read(_) | Self::Temporary(_) => false,
         }
     }
 }
@@ -129,6 +137,8 @@ struct Rooms {
     /// The seqs of a message's edits so far.
     edits: HashMap<(i64, i64), Vec<i64>>,
     sequenced: i64,
+    /// Bodies that are erased, by number of the room and seq.
+    erased: HashSet<(i64, i64)>,
 }
 
 impl Rooms {
@@ -166,6 +176,20 @@ impl Rooms {
         }
         self.sequenced += 1;
         Ok(Some(number))
+    }
+
+    /// Notes that a body is gone.
+    fn erase(&mut self, head: &EventHead) {
+        if let Some(number) = self.numbers.get(&head.room_id) {
+            self.erased.insert((*number, head.seq));
+        }
+    }
+
+    /// Why the texts are withheld that are no longer to be shown.
+    fn withheld(&self) -> HashMap<(i64, i64), BodyState> {
+        let mut withheld = self.withheld.clone();
+        withheld.extend(self.erased.iter().map(|place| (*place, BodyState::Erased)));
+        withheld
     }
 }
 
@@ -264,7 +288,11 @@ impl Names {
     /// `edge` is that of the rows before.
     fn take(&mut self, entry: &Entry, edge: &Edge) -> Result<(), String> {
         match &entry.draft.content {
-            Content::JournalCreated(created) if entry.index == 0 => self.journal_id = Some(created.journal_id.clone()),
+            Content::JournalCreated(created) if entry.index == 0 => {
+                self.journal_id = Some(created.journal_id.clone());
+                // Older releases did not say it.
+                self.epoch = Some(created.epoch.clone()).filter(|epoch| !epoch.is_empty());
+            }
             Content::JournalCreated(_) => return Err("a journal begins twice".into()),
             Content::Restored(restored) => {
                 if self.journal_id.as_ref().is_some_and(|id| *id != restored.previous_journal_id) {
@@ -281,15 +309,15 @@ impl Names {
         Ok(())
     }
 
-    /// Compares the newest names with those that the server goes by. A row that says them may be erased.
-    fn compare(&self, identity: &Identity, some_erased: bool) -> Result<(), CheckError> {
+    /// Compares the newest names with those that the server goes by.
+    fn compare(&self, identity: &Identity) -> Result<(), CheckError> {
         let other = match (&self.journal_id, &self.epoch) {
             (Some(id), epoch) => {
                 *id != identity.journal_id || epoch.as_ref().is_some_and(|epoch| *epoch != identity.epoch)
             }
             (None, _) => true,
         };
-        if other && !some_erased {
+        if other {
             return Err(CheckError::Derived(
                 "the journal has another id or epoch than its rows say".into(),
             ));
@@ -326,8 +354,9 @@ pub(crate) fn inspect(path: &Path) -> Result<Report, CheckError> {
     let mut folds = Folds::default();
     let mut logs = Follower::default();
     let mut names = Names::default();
+    let mut tombstones = Tombstones::read(&mut connection, &stored)?;
     let (mut next, mut erased, mut time, mut in_logs) = (0, 0, i64::MIN, 0);
-    let mut salts = HashSet::new();
+    let mut salts = Salts::default();
     loop {
         let rows = rows_from(&mut connection, next, CHUNK)?;
         if rows.is_empty() {
@@ -347,22 +376,27 @@ pub(crate) fn inspect(path: &Path) -> Result<Report, CheckError> {
             if let Some(number) = rooms.take(&head).map_err(wrong)? {
                 place(&mut connection, number, &head).map_err(|error| error.unwrap_or_else(wrong))?;
             }
-            match &row.body {
-                None => erased += 1,
+            let entry = match &row.body {
+                None => {
+                    erased += 1;
+                    tombstones.entry(&row, &head, &stored).map_err(wrong)?
+                }
                 Some(body) => {
-                    let salt = decode_body(body).map(|body| body.salt).unwrap_or_default();
-                    if !salts.insert(<[u8; 16]>::try_from(&salt[..]).unwrap_or_default()) {
-                        return Err(wrong("its salt is that of another row".into()));
-                    }
-                    let entry =
-                        decode(&row.head, body).ok_or_else(|| wrong("its body is not of its head's kind".into()))?;
+                    let entry = whole(&row, body, &mut salts)?;
                     names.take(&entry, &edge).map_err(wrong)?;
                     checkpoints.take(&entry);
-                    folded.apply(&entry);
-                    if let Some(place) = logs.take(&entry) {
-                        in_logs +=
-                            find_logged(&mut connection, next, &place).map_err(|error| error.unwrap_or_else(wrong))?;
-                    }
+                    tombstones.pass(&entry);
+                    folds.take(&entry);
+                    entry
+                }
+            };
+            folded.apply(&entry);
+            if let Some(place) = logs.take(&entry) {
+                in_logs += find_logged(&mut connection, next, &place).map_err(|error| error.unwrap_or_else(wrong))?;
+            }
+            if row.body.is_none() {
+                rooms.erase(&head);
+                if head.kind() == EventKind::MessageEdited {
                     folds.take(&entry);
                 }
             }
@@ -375,22 +409,21 @@ pub(crate) fn inspect(path: &Path) -> Result<Report, CheckError> {
             next += 1;
         }
     }
+    unique(salts)?;
     checkpoints.compare()?;
-    names.compare(&identity, erased > 0)?;
+    tombstones.compare()?;
+    names.compare(&identity)?;
     if let Some(mark) = &mark
         && !mark.is_of(&identity, &edge)
     {
         return Err(CheckError::Derived("the backup's mark is not of this journal".into()));
     }
     stored_tree(&mut connection, &stored_head.edge, &edge, subtrees)?;
-    // An erased body may have held a name; then the tables cannot be told from the journal alone.
-    if erased == 0 && !folded.has_same_record(&stored) {
+    if !folded.has_same_record(&stored) {
         return Err(CheckError::Derived("people, rooms or memberships differ".into()));
     }
-    if erased == 0 {
-        folds.compare(&mut connection, &folded)?;
-        count_logged(&mut connection, in_logs)?;
-    }
+    folds.compare(&mut connection, &folded)?;
+    count_logged(&mut connection, in_logs)?;
     texts(&mut connection, &rooms)?;
     bytes(path, &stored, &folds.hashes)?;
     Ok(Report {
@@ -405,6 +438,27 @@ pub(crate) fn inspect(path: &Path) -> Result<Report, CheckError> {
             made_by: mark.note.made_by,
             reason: mark.note.reason,
         }),
+    })
+}
+
+/// Refuses a salt that two rows have.
+fn unique(salts: Salts) -> Result<(), CheckError> {
+    match salts.repeated()? {
+        None => Ok(()),
+        Some(index) => Err(CheckError::Row {
+            index,
+            why: "its salt is that of another row".into(),
+        }),
+    }
+}
+
+/// The event of a row that has its body.
+fn whole(row: &StoredRow, body: &[u8], salts: &mut Salts) -> Result<Entry, CheckError> {
+    let salt = decode_body(body).map(|body| body.salt).unwrap_or_default();
+    salts.take(<[u8; 16]>::try_from(&salt[..]).unwrap_or_default(), row.index)?;
+    decode(&row.head, body).ok_or_else(|| CheckError::Row {
+        index: row.index,
+        why: "its body is not of its head's kind".into(),
     })
 }
 
@@ -523,10 +577,11 @@ fn texts(connection: &mut SqliteConnection, rooms: &Rooms) -> Result<(), CheckEr
         .select((room_event::room, room_event::seq, room_event::state))
         .load(connection)
         .map_err(read)?;
-    let same = withheld.len() == rooms.withheld.len()
-        && withheld.iter().all(|(number, seq, state)| {
-            rooms.withheld.get(&(*number, *seq)).is_some_and(|want| *want as i32 == *state)
-        });
+    let want = rooms.withheld();
+    let same = withheld.len() == want.len()
+        && withheld
+            .iter()
+            .all(|(number, seq, state)| want.get(&(*number, *seq)).is_some_and(|want| *want as i32 == *state));
     if !same {
         return Err(CheckError::Derived(
             "other texts are withheld than were replaced or deleted".into(),
@@ -596,7 +651,7 @@ mod tests {
     fn created(id: &str) -> Content {
         Content::JournalCreated(JournalCreated {
             journal_id: id.into(),
-            server_version: String::new(),
+            ..JournalCreated::default()
         })
     }
 
@@ -624,22 +679,22 @@ mod tests {
         let mut names = Names::default();
         names.take(&entry(0, created("a")), &edge).unwrap();
         edge.push([0; 32]);
-        names.compare(&identity("a"), false).unwrap();
-        assert!(names.compare(&identity("b"), false).is_err());
+        names.compare(&identity("a")).unwrap();
+        assert!(names.compare(&identity("b")).is_err());
 
         for (index, from, to) in [(1, "a", "b"), (2, "b", "c")] {
             names
                 .take(&entry(index, Content::Restored(restored(from, to, &edge))), &edge)
                 .unwrap();
             edge.push([1; 32]);
-            names.compare(&identity(to), false).unwrap();
-            assert!(names.compare(&identity("a"), false).is_err());
+            names.compare(&identity(to)).unwrap();
+            assert!(names.compare(&identity("a")).is_err());
         }
         let other_epoch = Identity {
             epoch: "another".into(),
             ..identity("c")
         };
-        assert!(names.compare(&other_epoch, false).is_err());
+        assert!(names.compare(&other_epoch).is_err());
         assert!(
             names.take(&entry(3, created("d")), &edge).is_err(),
             "a journal begins once"
