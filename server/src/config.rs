@@ -54,6 +54,11 @@ pub struct Config {
     pub recording_notice: String,
     /// Seconds that clients have to leave when the server stops: 0 to 3600. Default 10.
     pub drain_seconds: u64,
+    /// The hour of the local day, 0 to 23, in which the server verifies its journal; -1: never. Default 3.
+    pub self_check_hour: i64,
+    /// A directory to which each checkpoint is also written. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_dir: Option<PathBuf>,
     /// How connections are encrypted.
     pub tls: Tls,
     /// Where operators connect, and for how long.
@@ -80,6 +85,8 @@ impl Default for Config {
                                over when the law requires it."
                     .to_owned(),
             drain_seconds: 10,
+            self_check_hour: 3,
+            checkpoint_dir: None,
             tls: Tls::default(),
             admin: Admin::default(),
             registration: Registration::default(),
@@ -124,6 +131,8 @@ pub struct Admin {
     pub session_seconds: u64,
     /// Seconds after which an operator's unused session ends; at most `session_seconds`. Default 1800.
     pub session_idle_seconds: u64,
+    /// Whether every case has to be approved by a second investigator. Default: no.
+    pub cases_need_approval: bool,
 }
 
 impl Default for Admin {
@@ -133,6 +142,7 @@ impl Default for Admin {
             listen: None,
             session_seconds: 12 * 60 * 60,
             session_idle_seconds: 30 * 60,
+            cases_need_approval: false,
         }
     }
 }
@@ -219,6 +229,12 @@ impl Config {
 
         if self.data_dir.as_os_str().is_empty() {
             problem("data_dir", "name a directory".to_owned());
+        }
+        if !(-1..24).contains(&self.self_check_hour) {
+            problem(
+                "self_check_hour",
+                format!("{} is no hour: use 0 to 23, or -1 for never", self.self_check_hour),
+            );
         }
         if self.drain_seconds > 3600 {
             problem(

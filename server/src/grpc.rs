@@ -13,6 +13,7 @@ mod live_body;
 pub mod messages;
 mod paging;
 pub mod proofs;
+pub mod record;
 mod refuse;
 pub mod rooms;
 pub mod server_info;
@@ -46,6 +47,7 @@ use crate::live::feed::Feed;
 use crate::notary::{Notary, Signed};
 use crate::passwords::Passwords;
 use crate::search::Search;
+use crate::self_check::SelfCheck;
 use crate::staging::Staging;
 use crate::stopping::Stopping;
 use crate::store::{Identity, Reader};
@@ -94,6 +96,12 @@ pub struct App {
     pub blobs: Arc<dyn Blobs>,
     /// Files on their way.
     pub staging: Arc<Staging>,
+    /// What is told to the eraser.
+    pub eraser: crate::eraser::Orders,
+    /// Makes exports of cases, and of what members did.
+    pub exporters: crate::exporter::Exporters,
+    /// What the self-checks found.
+    pub self_check: SelfCheck,
     /// Held while a backup is made.
     pub backup: tokio::sync::Mutex<()>,
 }

@@ -7,6 +7,7 @@ pub mod event;
 pub mod verify;
 pub mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Waker;
 
@@ -15,7 +16,7 @@ pub use greffe_api::record::tree;
 
 use crate::domain::entry::Entry;
 use crate::domain::files::Upload;
-use crate::domain::ids::FileId;
+use crate::domain::ids::{FileId, RoomId};
 use crate::domain::state::State;
 
 /// An event that is on disk.
@@ -57,6 +58,8 @@ pub trait Publish: Send + 'static {
     fn touch(&self, sessions: &[(crate::domain::ids::SessionId, crate::domain::clock::Micros)]);
     /// Notes how uploads stand now, or that they are gone. Called before the events of the same batch are published.
     fn uploads(&self, changes: &[UploadChange]);
+    /// Forgets what is kept of rooms in which bodies were erased.
+    fn erased(&self, rooms: &BTreeSet<RoomId>);
 }
 
 /// The state as everyone may see it: of the events that are on disk.

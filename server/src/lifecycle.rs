@@ -7,6 +7,7 @@ mod upkeep;
 
 pub use data_dir::{DATABASE, DataDir};
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,7 +26,7 @@ use crate::config::{Config, ConfigError, Limits};
 use crate::domain::clock::Micros;
 use crate::domain::decide::Rules;
 use crate::domain::entry::{Aside, Entry, Reached};
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{RoomId, SessionId};
 use crate::domain::operator::Order;
 use crate::domain::rate::Rate;
 use crate::domain::state::State;
@@ -153,6 +154,10 @@ impl Publish for Publisher {
         self.feed.uploads(changes);
     }
 
+    fn erased(&self, rooms: &BTreeSet<RoomId>) {
+        self.feed.erased(rooms);
+    }
+
     fn touch(&self, sessions: &[(SessionId, Micros)]) {
         self.feed.touch(sessions);
     }
@@ -236,7 +241,7 @@ impl Server {
         };
         let mut writer = Writer::new(appender, publisher, rules(&config.limits), state, head);
         if !writer.state().has_general() {
-            writer.found(&identity.journal_id, VERSION).await.map_err(StartError::Found)?;
+            writer.found(&identity, VERSION).await.map_err(StartError::Found)?;
             tracing::info!(journal.id = identity.journal_id, "A new journal begins");
         }
         if let Some(mark) = backup {
@@ -244,6 +249,7 @@ impl Server {
         }
 
         let notary = appoint(&mut writer, data_dir.path(), &*reader, &mut identity, start).await?;
+        let notary = notary.also_to(config.checkpoint_dir.clone());
 
         let metrics = match config.metrics_listen {
             Some(address) => Some(Metrics::install()?.bind(address).await?),
@@ -287,7 +293,10 @@ impl Server {
             health,
             connections: edge.connections(),
             listen: local_addr,
+            self_check: crate::self_check::SelfCheck::default(),
             backup: tokio::sync::Mutex::default(),
+            eraser: crate::eraser::Orders::default(),
+            exporters: crate::exporter::Exporters::default(),
             background: Background::start().map_err(|error| StartError::SetUp(error.to_string()))?,
             blobs,
             staging,
@@ -352,6 +361,8 @@ impl Server {
         let stop = CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
         tasks.spawn(stop.clone().run_until_cancelled_owned(upkeep::run(Arc::clone(&app))));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(crate::eraser::run(Arc::clone(&app))));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(crate::self_check::run(Arc::clone(&app))));
         if let Some(metrics) = metrics {
             tasks.spawn(metrics.run(stop.clone()));
         }

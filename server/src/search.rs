@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::store::sqlite::text_index::Hit;
 
@@ -24,6 +24,8 @@ const BATCH: i64 = 500;
 const GATHER: Duration = Duration::from_millis(100);
 /// How long the follower waits after something went wrong.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Orders that wait for the follower.
+const ORDERS: usize = 16;
 /// Words of one search.
 const WORDS: usize = 16;
 
@@ -32,6 +34,16 @@ const WORDS: usize = 16;
 pub struct Search {
     reader: SqliteReader,
     next: Arc<AtomicI64>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// What the follower is told beside the journal.
+#[derive(Debug)]
+enum Order {
+    /// Take out the texts of messages, by number of the room and seq.
+    Erase(Vec<(i64, i64)>, oneshot::Sender<Result<(), StoreError>>),
+    /// Leave nothing in the write-ahead log; answered is whether that was possible.
+    Settle(oneshot::Sender<Result<bool, StoreError>>),
 }
 
 /// What a search found.
@@ -58,6 +70,7 @@ impl Search {
         let (index, next) = TextIndex::open(&path, journal_id, size)?;
         let reader = TextIndex::reader(&path)?;
         let told = Arc::new(AtomicI64::new(next));
+        let (orders, ordered) = mpsc::channel(ORDERS);
         let follower = Follower {
             index,
             next,
@@ -74,15 +87,38 @@ impl Search {
             .name("search".into())
             .spawn(move || {
                 crate::background::give_way();
-                runtime.block_on(follower.run(sizes));
+                runtime.block_on(follower.run(sizes, ordered));
             })
             .map_err(|error| StoreError::Io(error.to_string()))?;
-        Ok(Self { reader, next: told })
+        Ok(Self {
+            reader,
+            next: told,
+            orders,
+        })
     }
 
     /// The first row that is not in the index.
     pub fn next(&self) -> i64 {
         self.next.load(Ordering::Relaxed)
+    }
+
+    /// Takes out the texts of messages, given by number of the room and seq. What was erased in the journal does not come in again.
+    pub async fn erase(&self, places: Vec<(i64, i64)>) -> Result<(), StoreError> {
+        self.order(|answer| Order::Erase(places, answer)).await
+    }
+
+    /// Leaves nothing in the write-ahead log of what was taken out. False: somebody searches, and it has to be tried again.
+    pub async fn settle(&self) -> Result<bool, StoreError> {
+        self.order(Order::Settle).await
+    }
+
+    async fn order<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Order,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(order(answer)).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Messages whose text has all the words of `query`, in `rooms` (number, and first seq that may be read), from before the row `before`.
@@ -123,8 +159,11 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(mut self, mut sizes: watch::Receiver<i64>) {
+    async fn run(mut self, mut sizes: watch::Receiver<i64>, mut orders: mpsc::Receiver<Order>) {
         loop {
+            while let Ok(order) = orders.try_recv() {
+                self.obey(order);
+            }
             let size = *sizes.borrow_and_update();
             telemetry::search_lag(u64::try_from(size - self.next).unwrap_or(0));
             if self.next < size {
@@ -138,10 +177,23 @@ impl Follower {
                     }
                 }
             }
-            if sizes.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = sizes.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(GATHER).await;
+                }
+                Some(order) = orders.recv() => self.obey(order),
             }
-            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        // Who asked may be gone.
+        match order {
+            Order::Erase(places, answer) => _ = answer.send(self.index.take_out(&places, self.next)),
+            Order::Settle(answer) => _ = answer.send(self.index.settle()),
         }
     }
 

@@ -13,8 +13,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use greffe_api::record::proof::Span;
+use greffe_api::v1::EventHead;
 
 use crate::domain::clock::Micros;
+use crate::domain::command::Erased;
 use crate::domain::entry::Entry;
 use crate::domain::facts::{Facts, Needs};
 use crate::domain::files::Upload;
@@ -139,6 +141,12 @@ pub struct Writes {
     pub read_marks: Vec<(i64, i64, i64)>,
     /// Files that are new.
     pub files: Vec<FileWrite>,
+    /// Numbers of files that are no more; their places went before.
+    pub files_gone: Vec<i64>,
+    /// Rows whose bodies go, with the numbers of room and actor.
+    pub erased: Vec<(Option<i64>, Option<i64>, Erased)>,
+    /// Whether nothing is to be left in the write-ahead log, once this is committed.
+    pub settle: bool,
     /// Places of files, by number of the room and seq: the number of the file; none: it is no longer there.
     pub shares: Vec<(i64, i64, Option<i64>)>,
     /// Uploads, with the numbers of the owner and of the room.
@@ -155,6 +163,8 @@ pub struct Writes {
     pub falls: Vec<i64>,
     /// The newest checkpoint, as a signed note.
     pub checkpoint: Option<String>,
+    /// Sizes at which the journal was signed, and when.
+    pub signed: Vec<(i64, Micros)>,
     /// Hashes of one-time codes, by the row that made them.
     pub codes: Vec<(i64, CodeHash)>,
     /// Who the journal is from now on, if it goes on from a backup; the mark of the backup is taken off.
@@ -201,8 +211,8 @@ pub trait Appender: Send + 'static {
     fn tend(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Reads the whole state, outside a batch.
     fn load(&mut self) -> impl Future<Output = Result<(State, Head), StoreError>> + Send;
-    /// Moves what was committed into the main file, before the connection is closed.
-    fn settle(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Moves what was committed into the main file, so that nothing of it is left in a log. False: somebody who reads needs the log still.
+    fn settle(&mut self) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// Whether and why a body is withheld.
@@ -214,6 +224,8 @@ pub enum Currency {
     Replaced,
     /// Its message was deleted.
     Deleted,
+    /// The body was erased.
+    Erased,
 }
 
 /// An event of a room, as stored.
@@ -333,6 +345,12 @@ pub struct LoggedEvent {
     pub about: Option<UserId>,
 }
 
+/// Which rows a scan gives, by head and body.
+pub type Keep = Arc<dyn Fn(&EventHead, Option<&[u8]>) -> bool + Send + Sync>;
+
+/// What a scan gives: rows with what their heads say, and the row to go on with; none at the end.
+pub type Scanned = (Vec<(EventHead, StoredEvent)>, Option<i64>);
+
 /// What everyone reads with.
 pub trait Reader: Send + Sync + 'static {
     /// Events of a room, ascending.
@@ -353,10 +371,22 @@ pub trait Reader: Send + Sync + 'static {
     fn rows(&self, indices: Vec<i64>) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>>;
     /// The newest checkpoint that was kept, as a signed note.
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
+    /// Sizes below `before` at which the journal was signed, ascending: the newest ones, and of older ones the last of each day; at most `at_most`.
+    fn signed_sizes(&self, before: u64, at_most: usize) -> BoxFuture<'_, Result<Vec<u64>, StoreError>>;
     /// How many rows the journal has, and the root of its tree.
     fn newest(&self) -> BoxFuture<'_, Result<(u64, Hash), StoreError>>;
     /// The roots of parts of the tree, in that order.
     fn roots(&self, spans: Vec<Span>) -> BoxFuture<'_, Result<Vec<Hash>, StoreError>>;
+    /// Rows from `begin` on and below `end`, ascending: as many as make a page. Without their bodies, unless these are wanted.
+    fn stored_rows(&self, begin: i64, end: i64, bodies: bool) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>>;
+    /// Leaves from `first` on, at most `count`.
+    fn leaves(&self, first: i64, count: i64) -> BoxFuture<'_, Result<Vec<Hash>, StoreError>>;
+    /// The newest seq of a room, by number, that a row below `size` has; 0 if there is none.
+    fn newest_seq(&self, room: i64, size: i64) -> BoxFuture<'_, Result<i64, StoreError>>;
+    /// Looks through at most `count` rows from `first` on, and gives those that `keep` keeps, up to about a megabyte.
+    fn scan(&self, first: i64, count: i64, keep: Keep) -> BoxFuture<'_, Result<Scanned, StoreError>>;
+    /// The first row whose time is not before `time`; the journal's size if there is none.
+    fn first_since(&self, time: Micros) -> BoxFuture<'_, Result<i64, StoreError>>;
     /// A row of the journal.
     fn row(&self, index: i64) -> BoxFuture<'_, Result<Option<StoredEvent>, StoreError>>;
 }

@@ -54,6 +54,10 @@ pub const LOGINS: &str = "greffe_logins_total";
 pub const PASSWORD_QUEUE: &str = "greffe_password_queue";
 /// Rows of the journal that the search index has not read yet.
 pub const SEARCH_LAG_ROWS: &str = "greffe_search_lag_rows";
+/// Whether the newest self-check found the journal in order: 1, or 0. There once there was one.
+pub const SELF_CHECK_OK: &str = "greffe_self_check_ok";
+/// Rows that the newest self-check verified.
+pub const SELF_CHECK_ROWS: &str = "greffe_self_check_rows";
 
 /// Seconds; from a fast disk's sync to a hopeless one.
 const SECONDS: &[f64] = &[
@@ -264,6 +268,12 @@ fn describe() {
         "Rows of the journal that the search index has not read yet"
     );
 
+    describe_gauge!(
+        SELF_CHECK_OK,
+        "Whether the newest self-check found the journal in order (1) or not (0); absent before the first one"
+    );
+    describe_gauge!(SELF_CHECK_ROWS, Unit::Count, "Rows that the newest self-check verified");
+
     for name in [JOURNAL_ROWS, LIVE_EVENTS, LIVE_CATCH_UPS] {
         counter!(name).increment(0);
     }
@@ -326,6 +336,12 @@ pub fn search_lag(rows: u64) {
     gauge!(SEARCH_LAG_ROWS).set(number(rows));
 }
 
+/// A self-check is done.
+pub fn self_check(in_order: bool, rows: i64) {
+    gauge!(SELF_CHECK_OK).set(if in_order { 1.0 } else { 0.0 });
+    gauge!(SELF_CHECK_ROWS).set(number(u64::try_from(rows).unwrap_or_default()));
+}
+
 /// A count as Prometheus has it; beyond 2^32 nobody needs it exact.
 fn number(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
@@ -352,6 +368,7 @@ mod tests {
             login(false);
             password_queue(8);
             search_lag(9);
+            self_check(true, 10);
         });
         let text = handle.render();
         for line in [
@@ -367,11 +384,13 @@ mod tests {
             "greffe_logins_total{result=\"refused\"} 1",
             "greffe_password_queue 8",
             "greffe_search_lag_rows 9",
+            "greffe_self_check_ok 1",
+            "greffe_self_check_rows 10",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }
         let described = text.lines().filter(|line| line.starts_with("# HELP greffe_")).count();
-        assert_eq!(described, 11, "{text}");
+        assert_eq!(described, 13, "{text}");
     }
 
     #[tokio::test]

@@ -131,6 +131,12 @@ pub struct Options {
     /// Give clients this many seconds when stopping [default: 10]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub drain_seconds: Option<u64>,
+    /// Verify the journal in this hour of the local day, 0 to 23; -1: never [default: 3]
+    #[arg(long, global = true, value_name = "HOUR", allow_negative_numbers = true)]
+    pub self_check_hour: Option<i64>,
+    /// Write each checkpoint to this directory too, best on another machine's disk
+    #[arg(long, global = true, value_name = "DIR")]
+    pub checkpoint_dir: Option<PathBuf>,
     /// Set a limit (repeatable; `config` lists them)
     #[arg(long = "limit", global = true, value_name = "NAME=VALUE", value_parser = limit)]
     pub limits: Vec<(String, String)>,
@@ -146,6 +152,7 @@ impl Options {
             ("tls.cert", "--tls-cert", &self.tls_cert),
             ("tls.key", "--tls-key", &self.tls_key),
             ("admin.socket", "--admin-socket", &self.admin_socket),
+            ("checkpoint_dir", "--checkpoint-dir", &self.checkpoint_dir),
             (
                 "registration.invitation_file",
                 "--invitation-file",
@@ -195,6 +202,9 @@ impl Options {
             if let Some(word) = word {
                 add(key, flag, Setting::Text(word));
             }
+        }
+        if let Some(hour) = self.self_check_hour {
+            add("self_check_hour", "--self-check-hour", Setting::Text(hour.to_string()));
         }
         if let Some(seconds) = self.drain_seconds {
             add("drain_seconds", "--drain-seconds", Setting::Text(seconds.to_string()));

@@ -132,6 +132,19 @@ fn without_section() -> Vec<Key> {
             Kind::Number,
             &["Seconds that clients have to leave when the server stops: 0 to 3600."],
         ),
+        key(
+            "self_check_hour",
+            Kind::Number,
+            &["The hour of the local day, 0 to 23, in which the server verifies its journal while it runs; -1: never."],
+        ),
+        key(
+            "checkpoint_dir",
+            Kind::OptionalPath,
+            &[
+                "A directory, best on another machine's disk, to which each checkpoint is also written, as a small file of its own.",
+                "Those of the last week stay, and one of each day before. Absent or empty: none.",
+            ],
+        ),
     ]
 }
 
@@ -171,6 +184,11 @@ fn in_sections() -> Vec<Key> {
             "admin.session_idle_seconds",
             Kind::Number,
             &["Seconds after which an operator's unused session ends: 60 to 2592000, at most admin.session_seconds."],
+        ),
+        key(
+            "admin.cases_need_approval",
+            Kind::Switch,
+            &["Whether a second investigator has to approve every case; none can then be opened over the socket."],
         ),
         key(
             "registration.policy",

@@ -361,6 +361,7 @@ fn what_is_printed_can_be_read_again() {
 fn the_keys_are_those_of_the_struct() {
     let mut full = Config {
         metrics_listen: Some(([127, 0, 0, 1], 1).into()),
+        checkpoint_dir: Some("a".into()),
         ..Config::default()
     };
     full.admin.socket = Some("a".into());

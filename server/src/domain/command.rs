@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use greffe_api::v1::{HistoryVisibility, KeyAdded, Restored, RoomKind};
+use greffe_api::v1::{EventKind, HistoryVisibility, KeyAdded, Restored, RetentionClass, RoomKind};
 
 use super::caller::Caller;
 use super::clock::Micros;
+use super::decide::traces;
 use super::entry::Reached;
 use super::error::Error;
 use super::files::Upload;
@@ -188,13 +189,51 @@ pub enum Command {
     /// Notes that the clock was stepped.
     ClockStepped { expected: Micros, observed: Micros },
     /// Begins a journal.
-    Found { journal_id: String, server_version: String },
+    Found {
+        journal_id: String,
+        epoch: String,
+        server_version: String,
+    },
     /// Goes on from a backup.
     Restore(Box<Restored>),
     /// Has checkpoints signed with another key from now on.
     AddKey(Box<KeyAdded>),
     /// Keeps the newest checkpoint.
-    KeepCheckpoint { note: String },
+    KeepCheckpoint { note: String, size: u64 },
+    /// Orders an export of what the caller did.
+    ExportOwn { caller: Caller },
+    /// Notes that an export was made.
+    NoteExport { export: i64, manifest: [u8; 32] },
+    /// Erases bodies; if they are `old`, but for those that a hold covers.
+    EraseBodies { rows: Vec<Erased>, old: bool },
+    /// Takes files away from rooms whose sharing is to be erased.
+    Unshare { shares: Vec<(RoomId, i64)> },
+    /// Notes that an erasure is done.
+    FinishErasure { erasure: i64, rows: i64, files: i64 },
+    /// Notes that old data was erased, and takes away the files among it.
+    ApplyRetention {
+        class: RetentionClass,
+        before: Micros,
+        rows: i64,
+        files: Vec<FileId>,
+    },
+    /// Notes that the journal was signed at a size.
+    NoteSigned { size: u64 },
+    /// Leaves nothing in the write-ahead log.
+    Settle,
+}
+
+/// A row whose body is to be erased, with what its head says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of the head")]
+pub struct Erased {
+    pub index: i64,
+    pub time: Micros,
+    pub room: Option<RoomId>,
+    pub seq: i64,
+    pub kind: EventKind,
+    pub actor: Option<UserId>,
+    pub target_seq: i64,
 }
 
 /// How long sessions live.
@@ -278,6 +317,10 @@ impl Command {
                     _ => {}
                 }
             }
+            Self::Act {
+                act: Ok(Act::Record(act)),
+                ..
+            } => needs.traces.extend(traces(state, act)),
             Self::LogIn { user, .. }
             | Self::ChangePassword {
                 caller: Caller { user, .. },
@@ -339,6 +382,8 @@ pub enum Outcome {
     Read(i64),
     /// An upload as it is now.
     Upload(Box<Upload>),
+    /// The rows whose bodies were erased.
+    Erased(Vec<i64>),
     /// Nothing to tell.
     Done,
 }

@@ -5,17 +5,19 @@ mod accounts;
 mod files;
 mod messages;
 mod operator;
+mod record;
 mod rooms;
 
 pub(crate) use accounts::network_is_welcome;
 pub(crate) use files::may_upload;
+pub(crate) use record::traces;
 
 use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{ClockStepped, JournalCreated, RefusalsCounted, RoomCreated, RoomKind};
 
 use super::caller::Caller;
 use super::clock::{Micros, timestamp};
-use super::command::{Change, Command};
+use super::command::{Change, Command, Erased};
 use super::entry::{Draft, Reached, Subject};
 use super::error::Error;
 use super::facts::Facts;
@@ -104,6 +106,8 @@ pub enum Answer {
     Read(i64),
     /// An upload as it is now.
     Upload(Box<Upload>),
+    /// The rows whose bodies are erased.
+    Erased(Vec<i64>),
     /// Nothing to tell.
     Done,
 }
@@ -131,8 +135,19 @@ pub enum Overwrite {
     UploadGone(FileId),
     /// Requests answered before this time are forgotten.
     ForgetRequests(Micros),
-    /// The newest checkpoint, as a signed note.
-    Checkpoint(String),
+    /// The newest checkpoint.
+    Checkpoint {
+        /// The signed note.
+        note: String,
+        /// The rows that it is of.
+        size: u64,
+    },
+    /// Bodies that go.
+    Erase(Vec<Erased>),
+    /// The journal was signed at this size.
+    Signed(u64),
+    /// Nothing is left in the write-ahead log.
+    Settle,
 }
 
 /// What a command leads to.
@@ -240,13 +255,6 @@ pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Erro
         Command::LogOut { caller } => accounts::log_out(context, caller),
         Command::Use { session, from } => Ok(accounts::use_session(context, *session, *from)),
         Command::Expire { members, operators } => Ok(accounts::expire(context, *members, *operators)),
-        Command::CountRefusals { cause, count } => {
-            let counted = RefusalsCounted {
-                cause: (*cause).into(),
-                count: *count,
-            };
-            Ok(server_event(Content::RefusalsCounted(counted)))
-        }
         Command::MarkRead { caller, room, seq } => {
             live_session(context, caller)?;
             messages::mark_read(context, caller, *room, *seq)
@@ -255,21 +263,54 @@ pub fn decide(context: &Context<'_>, command: &Command) -> Result<Decision, Erro
         Command::NoteUpload { caller, id, committed } => files::note_upload(context, caller, *id, *committed),
         Command::FindUpload { owner, id, committed } => files::find_upload(context, *owner, *id, *committed),
         Command::DropUpload { owner, id } => files::drop_upload(context, *owner, *id),
-        Command::ForgetRequests { before } => Ok(Decision::overwrite(Overwrite::ForgetRequests(*before), Answer::Done)),
+        Command::ForgetRequests { .. }
+        | Command::CountRefusals { .. }
+        | Command::ClockStepped { .. }
+        | Command::Found { .. }
+        | Command::AddKey(_)
+        | Command::KeepCheckpoint { .. }
+        | Command::Restore(_) => Ok(decide_own(context, command)),
+        Command::ExportOwn { .. }
+        | Command::NoteExport { .. }
+        | Command::EraseBodies { .. }
+        | Command::Unshare { .. }
+        | Command::FinishErasure { .. }
+        | Command::ApplyRetention { .. }
+        | Command::NoteSigned { .. }
+        | Command::Settle => record::decide(context, command),
+    }
+}
+
+/// Decides what the server does to its own journal.
+fn decide_own(context: &Context<'_>, command: &Command) -> Decision {
+    match command {
+        Command::CountRefusals { cause, count } => {
+            let counted = RefusalsCounted {
+                cause: (*cause).into(),
+                count: *count,
+            };
+            server_event(Content::RefusalsCounted(counted))
+        }
+        Command::ForgetRequests { before } => Decision::overwrite(Overwrite::ForgetRequests(*before), Answer::Done),
         Command::ClockStepped { expected, observed } => {
             let stepped = ClockStepped {
                 expected: Some(timestamp(*expected)),
                 observed: Some(timestamp(*observed)),
             };
-            Ok(server_event(Content::ClockStepped(stepped)))
+            server_event(Content::ClockStepped(stepped))
         }
         Command::Found {
             journal_id,
+            epoch,
             server_version,
-        } => Ok(found(journal_id, server_version)),
-        Command::AddKey(key) => Ok(server_event(Content::KeyAdded(key.as_ref().clone()))),
-        Command::KeepCheckpoint { note } => Ok(Decision::overwrite(Overwrite::Checkpoint(note.clone()), Answer::Done)),
-        Command::Restore(restored) => Ok(accounts::restore(context, restored)),
+        } => found(journal_id, epoch, server_version),
+        Command::AddKey(key) => server_event(Content::KeyAdded(key.as_ref().clone())),
+        Command::KeepCheckpoint { note, size } => {
+            let (note, size) = (note.clone(), *size);
+            Decision::overwrite(Overwrite::Checkpoint { note, size }, Answer::Done)
+        }
+        Command::Restore(restored) => accounts::restore(context, restored),
+        _ => Decision::nothing(),
     }
 }
 
@@ -278,10 +319,11 @@ fn server_event(content: Content) -> Decision {
 }
 
 /// The first rows of a journal.
-fn found(journal_id: &str, server_version: &str) -> Decision {
+fn found(journal_id: &str, epoch: &str, server_version: &str) -> Decision {
     let created = JournalCreated {
         journal_id: journal_id.into(),
         server_version: server_version.into(),
+        epoch: epoch.into(),
     };
     let general = RoomCreated {
         kind: RoomKind::General.into(),

@@ -198,6 +198,18 @@ pub fn kind(content: &Content) -> EventKind {
         Content::ReportResolved(_) => EventKind::ReportResolved,
         Content::FileQuarantined(_) => EventKind::FileQuarantined,
         Content::FileReleased(_) => EventKind::FileReleased,
+        Content::CaseOpened(_) => EventKind::CaseOpened,
+        Content::CaseApproved(_) => EventKind::CaseApproved,
+        Content::CaseClosed(_) => EventKind::CaseClosed,
+        Content::ExportOrdered(_) => EventKind::ExportOrdered,
+        Content::ExportMade(_) => EventKind::ExportMade,
+        Content::HoldAdded(_) => EventKind::HoldAdded,
+        Content::HoldReleased(_) => EventKind::HoldReleased,
+        Content::ErasureOrdered(_) => EventKind::ErasureOrdered,
+        Content::ErasureBegun(_) => EventKind::ErasureBegun,
+        Content::ErasureDone(_) => EventKind::ErasureDone,
+        Content::RetentionSet(_) => EventKind::RetentionSet,
+        Content::RetentionApplied(_) => EventKind::RetentionApplied,
     }
 }
 

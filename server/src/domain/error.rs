@@ -223,6 +223,34 @@ pub enum Error {
     /// A backup could not be made.
     #[error("the backup was not made: {0}")]
     BackupFailed(String),
+
+    /// There is no such case.
+    #[error("there is no case with this number")]
+    CaseNotFound,
+    /// Nothing can be done within the case now.
+    #[error("the case {state}")]
+    CaseNotOpen { state: &'static str },
+    /// What was asked for is not part of the case.
+    #[error("{0} is not within the scope of the case; the attempt is on record")]
+    OutOfScope(&'static str),
+    /// Two investigators are needed, who both logged in.
+    #[error("{0}")]
+    SecondInvestigatorRequired(&'static str),
+    /// There is no such hold.
+    #[error("there is no hold with this number, or it was released")]
+    HoldNotFound,
+    /// A hold covers what was to be erased.
+    #[error("hold {hold} covers some of it: nothing was erased; it will be, as soon as no hold covers it any more")]
+    Held { hold: i64 },
+    /// No such erasure was ordered.
+    #[error("there is no erasure with this number")]
+    ErasureNotFound,
+    /// No such export was ordered.
+    #[error("there is no export with this number")]
+    ExportNotFound,
+    /// An export cannot be made.
+    #[error("the export cannot be made: {0}")]
+    ExportFailed(String),
     /// The commit failed in a way that does not tell whether it happened.
     #[error("it is unknown whether this was stored; repeat with the same request_id")]
     OutcomeUnknown,
@@ -353,6 +381,15 @@ impl Error {
             Self::FileQuarantined => Reason::FileQuarantined,
             Self::FileTooLarge { .. } => Reason::FileTooLarge,
             Self::FileQuotaExceeded { .. } => Reason::FileQuotaExceeded,
+            Self::CaseNotFound => Reason::CaseNotFound,
+            Self::CaseNotOpen { .. } => Reason::CaseNotOpen,
+            Self::OutOfScope(_) => Reason::OutOfScope,
+            Self::SecondInvestigatorRequired(_) => Reason::SecondInvestigatorRequired,
+            Self::HoldNotFound => Reason::HoldNotFound,
+            Self::Held { .. } => Reason::Held,
+            Self::ErasureNotFound => Reason::ErasureNotFound,
+            Self::ExportNotFound => Reason::ExportNotFound,
+            Self::ExportFailed(_) => Reason::ExportFailed,
         }
     }
 }

@@ -1,12 +1,28 @@
 //! What a command needs to know that the state does not hold: earlier answers, messages, reactions, passwords. Read from the store within the
 //! transaction, for a whole batch at once.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use greffe_api::v1::RoomKind;
 use greffe_api::v1::event_body::Content;
 
+use super::clock::Micros;
 use super::entry::{Aside, Entry};
 use super::ids::{IdMap, RequestKey, RoomId, UserId};
+
+/// Whether there is something that somebody did in a room within some time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Trace {
+    /// The numbers of the users whose acts count; empty: anybody's.
+    pub users: Vec<i64>,
+    /// The number of the room.
+    pub room: i64,
+    /// From when on.
+    pub from: Option<Micros>,
+    /// Before when.
+    pub to: Option<Micros>,
+}
 
 /// What is to be read.
 #[derive(Debug, Default)]
@@ -25,6 +41,8 @@ pub struct Needs {
     pub rows: Vec<i64>,
     /// Rows of the journal whose contents are needed.
     pub contents: Vec<i64>,
+    /// Traces that may be there. Seldom any: each is sought through a whole room.
+    pub traces: Vec<Trace>,
 }
 
 impl Needs {
@@ -40,6 +58,7 @@ impl Needs {
         once(&mut self.read_marks);
         once(&mut self.rows);
         once(&mut self.contents);
+        once(&mut self.traces);
     }
 }
 
@@ -106,6 +125,8 @@ pub struct Facts {
     pub rows: IdMap<i64, RowFact>,
     /// What rows of the journal say; none of one that is erased.
     pub contents: IdMap<i64, Content>,
+    /// Whether there are traces, of those that were sought.
+    pub traces: HashMap<Trace, bool>,
 }
 
 impl Facts {

@@ -67,6 +67,8 @@ pub enum Change {
     Share(RoomId, i64),
     /// An upload is complete.
     Upload(FileId),
+    /// A file is no more; the number of the row that shared it first.
+    Gone(i64),
 }
 
 /// All files and uploads.
@@ -191,6 +193,28 @@ impl Files {
             }
         }
         true
+    }
+
+    /// Files whose bytes are erased are no more, and shared nowhere.
+    pub fn erase(&mut self, ids: impl IntoIterator<Item = FileId>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for id in ids {
+            let Some(file) = self.by_id.remove(&id) else { continue };
+            for share in file.shares {
+                if let Some(files) = self.by_room.get_mut(&share.room) {
+                    files.remove(&share.seq);
+                }
+                changes.push(Change::Share(share.room, share.seq));
+            }
+            if let Some(used) = self.used.get_mut(&file.owner) {
+                *used -= file.size;
+            }
+            if let Some(own) = self.by_owner.get_mut(&file.owner) {
+                own.remove(&(file.no, id));
+            }
+            changes.push(Change::Gone(file.no));
+        }
+        changes
     }
 
     /// Takes in an event of a room, and says what it changed.

@@ -46,7 +46,10 @@ pub fn logged(draft: &Draft, owner: impl Fn(SessionId) -> Option<UserId>) -> Opt
         | Content::Restored(_)
         | Content::JournalCreated(_)
         | Content::ClockStepped(_)
-        | Content::KeyAdded(_) => Log::Audit,
+        | Content::KeyAdded(_)
+        | Content::ExportMade(_)
+        | Content::ErasureDone(_)
+        | Content::RetentionApplied(_) => Log::Audit,
         _ => return None,
     };
     let about = match (&draft.content, draft.subject) {

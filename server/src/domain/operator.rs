@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use greffe_api::v1::OperatorIdentity;
+use greffe_api::v1::{KeyAdded, OperatorIdentity, RetentionClass};
 use ipnet::IpNet;
 
 use super::caller::Caller;
 use super::clock::Micros;
-use super::entry::peer;
+use super::entry::{Subject, peer};
 use super::ids::{CodeHash, FileId, RequestId, RequestKey, RoomId, SessionId, UserId};
-use super::text::{AlertText, DisplayName, Line, MessageText, UserName};
+use super::record::{Scope, Target};
+use super::text::{AlertText, DisplayName, Line, MessageText, Reason, UserName};
 
 /// What an account may do beyond being a member. Neither role implies the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +28,23 @@ impl Roles {
         operator: true,
         investigator: true,
     };
+
+    /// That of operators.
+    pub const OPERATOR: Self = Self {
+        operator: true,
+        investigator: false,
+    };
+
+    /// That of investigators.
+    pub const INVESTIGATOR: Self = Self {
+        operator: false,
+        investigator: true,
+    };
+
+    /// The name of the role that is wanted, if it is one.
+    pub fn name(self) -> &'static str {
+        if self.investigator { "investigator" } else { "operator" }
+    }
 
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
@@ -108,6 +126,13 @@ impl Operator {
         }
     }
 
+    /// Their name: of the account, or of the operating system's user.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Local { name, .. } | Self::Account { name, .. } => name,
+        }
+    }
+
     /// As acts are recorded.
     pub fn identity(&self) -> OperatorIdentity {
         match self {
@@ -148,10 +173,12 @@ pub struct Call {
     pub arguments: Vec<(&'static str, String)>,
     /// What also tells the request from another one, and is not recorded with it, because it is in a row of its own.
     pub compared: String,
-    /// The account that it is about.
-    pub about: Option<UserId>,
+    /// The account, or the room, that it is about.
+    pub about: Subject,
     /// What the caller may do.
     pub roles: Roles,
+    /// What one must be allowed to do for it.
+    pub needs: Roles,
 }
 
 /// What an operator orders that is no row by itself. It is done when the row that orders it is published, so that orders are done in the order
@@ -258,4 +285,40 @@ pub enum Act {
     ReleaseFile { file: FileId },
     /// Takes a file away from every room, or from one.
     DeleteFile { file: FileId, room: Option<RoomId> },
+    /// Has checkpoints signed with another key.
+    RotateKey { key: Box<KeyAdded> },
+    /// Works with the record.
+    Record(RecordAct),
+}
+
+/// What an investigator asks.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are those of the API's requests")]
+pub enum RecordAct {
+    /// Opens a case.
+    OpenCase {
+        reference: Reason,
+        basis: Reason,
+        scope: Scope,
+        expires: Option<Micros>,
+        needs_approval: bool,
+    },
+    /// Approves a case.
+    ApproveCase { case: i64 },
+    /// Closes it.
+    CloseCase { case: i64 },
+    /// Reads within it; by default all that it covers.
+    ReadCase { case: i64, part: Scope },
+    /// Orders an export of it.
+    OrderExport { case: i64, bodies_only: bool },
+    /// Fetches that.
+    DownloadExport { export: i64 },
+    /// Adds a hold; by default of what the case is about.
+    AddHold { case: i64, scope: Option<Scope> },
+    /// Releases it.
+    ReleaseHold { hold: i64 },
+    /// Erases somebody, or a room.
+    Erase { target: Target, basis: Reason },
+    /// Sets how long a class of data is kept: seconds, or 0 for ever.
+    SetRetention { class: RetentionClass, seconds: i64 },
 }

@@ -7,15 +7,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use greffe_api::v1::event_body::Content;
-use greffe_api::v1::{HistoryVisibility, MemberRole, RoomKind, SessionScope};
+use greffe_api::v1::{ErasureBegun, HistoryVisibility, MemberRole, RoomKind, SessionScope};
 
 use super::clock::Micros;
 use super::entry::{Aside, Entry, Subject, peer_ip};
 use super::files::{self, Files};
 use super::ids::{FileId, IdMap, RoomId, SessionId, TokenHash, UserId};
 use super::operator::Roles;
+use super::record::{Record, Target};
 use super::standing::{self, Standing};
-use super::text::room_name_key;
+use super::text::{erased_name, room_name_key};
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,6 +200,8 @@ pub enum Touched {
     Share(RoomId, i64),
     /// An upload.
     Upload(FileId),
+    /// A file that is no more; the number of its row.
+    FileGone(i64),
     /// A row that stands.
     Stands(i64),
     /// A row that stands no more.
@@ -224,7 +227,32 @@ pub struct State {
     tokens: IdMap<TokenHash, SessionId>,
     operator_identity: Option<UserId>,
     standing: Standing,
+    record: Record,
     files: Files,
+}
+
+impl From<standing::Change> for Touched {
+    fn from(change: standing::Change) -> Self {
+        match change {
+            standing::Change::Stands(index) => Self::Stands(index),
+            standing::Change::Falls(index) => Self::Falls(index),
+        }
+    }
+}
+
+impl From<files::Change> for Touched {
+    fn from(change: files::Change) -> Self {
+        match change {
+            files::Change::File(id) => Self::File(id),
+            files::Change::Share(room, seq) => Self::Share(room, seq),
+            files::Change::Upload(id) => Self::Upload(id),
+            files::Change::Gone(no) => Self::FileGone(no),
+        }
+    }
+}
+
+fn file_ids(ids: &[String]) -> Vec<FileId> {
+    ids.iter().filter_map(|id| id.parse().ok()).collect()
 }
 
 /// The two people of a direct room, in the order in which they are looked up.
@@ -243,6 +271,11 @@ impl State {
         self.names.get(name).and_then(|id| self.users.get(id))
     }
 
+    /// Whether somebody has a user name, or had it until they were erased.
+    pub fn is_taken(&self, name: &str) -> bool {
+        self.names.contains_key(name) || self.names.contains_key(&erased_name(name))
+    }
+
     /// The identity under which operators write to members, once one did.
     pub fn operator_identity(&self) -> Option<UserId> {
         self.operator_identity
@@ -259,6 +292,18 @@ impl State {
     /// Bans, alerts and what else stands.
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// Cases, holds, erasures and retention.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Whether a user is erased, or about to be.
+    pub fn is_erased(&self, user: UserId) -> bool {
+        self.record
+            .erasure_of(Target::User(user))
+            .is_some_and(|erasure| erasure.begun.is_some())
     }
 
     /// Files and uploads.
@@ -392,6 +437,7 @@ impl State {
             && self.users == other.users
             && self.rooms == other.rooms
             && self.standing.rows() == other.standing.rows()
+            && self.record.is_same(&other.record)
             && self.files.has_same_record(&other.files)
     }
 
@@ -423,7 +469,8 @@ impl State {
             }
             RoomKind::Public | RoomKind::Private | RoomKind::Unspecified => {}
             RoomKind::Direct => {
-                if let Some((a, b)) = room.direct {
+                // One that was erased makes room for another.
+                if let Some((a, b)) = room.direct.filter(|_| room.archived.is_none()) {
                     self.directs.insert(pair(a, b), room.id);
                 }
             }
@@ -449,6 +496,7 @@ impl State {
     /// Takes in a row that stands, at start, in the order of rows.
     pub fn load_standing(&mut self, entry: &Entry) {
         self.standing.apply(entry);
+        self.record.apply(entry);
     }
 
     fn set_member(&mut self, room_id: RoomId, user: UserId, member: Option<Member>) {
@@ -490,11 +538,7 @@ impl State {
                 _ => Touched::Head(room),
             });
             self.apply_in_room(entry, room, &mut touched);
-            touched.extend(self.files.apply(entry, room).into_iter().map(|change| match change {
-                files::Change::File(id) => Touched::File(id),
-                files::Change::Share(room, seq) => Touched::Share(room, seq),
-                files::Change::Upload(id) => Touched::Upload(id),
-            }));
+            touched.extend(self.files.apply(entry, room).into_iter().map(Touched::from));
         } else {
             self.apply_outside_rooms(entry, &mut touched);
         }
@@ -614,10 +658,8 @@ impl State {
 
     fn apply_outside_rooms(&mut self, entry: &Entry, touched: &mut Vec<Touched>) {
         let draft = &entry.draft;
-        touched.extend(self.standing.apply(entry).into_iter().map(|change| match change {
-            standing::Change::Stands(index) => Touched::Stands(index),
-            standing::Change::Falls(index) => Touched::Falls(index),
-        }));
+        touched.extend(self.standing.apply(entry).into_iter().map(Touched::from));
+        touched.extend(self.record.apply(entry).into_iter().map(Touched::from));
         match (&draft.content, draft.subject) {
             (Content::UserRegistered(registered), Subject::User(id)) => {
                 self.load_user(User {
@@ -691,7 +733,53 @@ impl State {
                     touched.push(Touched::SessionGone(session.no));
                 }
             }
+            (Content::ErasureBegun(begun), subject) => self.begin_erasure(entry, begun, subject, touched),
+            (Content::RetentionApplied(applied), _) => {
+                let files = file_ids(&applied.file_ids);
+                touched.extend(self.standing.release_erased(&files).into_iter().map(Touched::from));
+                self.erase_files(files, touched);
+            }
             _ => {}
         }
+    }
+
+    /// Takes away what the state itself holds of somebody, or of a room, that is erased.
+    fn begin_erasure(&mut self, entry: &Entry, begun: &ErasureBegun, subject: Subject, touched: &mut Vec<Touched>) {
+        let files = file_ids(&begun.file_ids);
+        let target = match subject {
+            Subject::User(id) => {
+                let Some(user) = self.users.get_mut(&id) else { return };
+                self.names.remove(&user.name);
+                user.name.clone_from(&begun.name);
+                user.display_name.clear();
+                user.roles = Roles::default();
+                user.disabled = true;
+                user.has_password = false;
+                self.names.insert(begun.name.clone(), id);
+                touched.push(Touched::User(id));
+                Target::User(id)
+            }
+            Subject::Room(id) => {
+                let Some(room) = self.rooms.get_mut(&id) else { return };
+                if room.kind == RoomKind::Public && room.archived.is_none() {
+                    self.public_names.remove(&room_name_key(&room.name));
+                }
+                if let Some((a, b)) = room.direct {
+                    self.directs.remove(&pair(a, b));
+                }
+                room.name.clone_from(&begun.name);
+                room.topic.clear();
+                room.archived = room.archived.or(Some(entry.time));
+                touched.push(Touched::Room(id));
+                Target::Room(id)
+            }
+            Subject::None | Subject::Session(_) => return,
+        };
+        touched.extend(self.standing.erase(target, &files).into_iter().map(Touched::from));
+        self.erase_files(files, touched);
+    }
+
+    fn erase_files(&mut self, files: Vec<FileId>, touched: &mut Vec<Touched>) {
+        touched.extend(self.files.erase(files).into_iter().map(Touched::from));
     }
 }

@@ -1,7 +1,7 @@
 //! Parsed texts: names, topics, messages, emoji. Checked once at the edge; who holds one holds a valid one.
 
 use super::error::Error;
-use super::ids::{RoomId, UserId};
+use super::ids::{RoomId, UserId, hex, sha256};
 
 /// Characters of a display name or a room's name, at most.
 const NAME_CHARS: usize = 64;
@@ -17,6 +17,15 @@ const MEDIA_TYPE_CHARS: usize = 127;
 const EMOJI_BYTES: usize = 32;
 /// Characters of a client's name and version, at most.
 const CLIENT_CHARS: usize = 64;
+
+/// How the names of people begin who were erased.
+const ERASED: &str = "erased-";
+
+/// What somebody of a name is called once they are erased. It tells, to whoever knows the name already, that nobody gets it again.
+pub fn erased_name(name: &str) -> String {
+    let hash = sha256(&[b"greffe erased name\0", name.as_bytes()]);
+    format!("{ERASED}{}", hex(&hash[..12]))
+}
 
 /// Names that would let their owner pass for the server or for everyone.
 const RESERVED: [&str; 13] = [
@@ -144,7 +153,8 @@ impl UserName {
                 "2 to 32 of the characters a-z, 0-9, '.', '_' and '-' are allowed, the first one a letter or a digit",
             ));
         }
-        if RESERVED.contains(&text.as_str()) || text.parse::<UserId>().is_ok() {
+        let reserved = RESERVED.contains(&text.as_str()) || text.starts_with(ERASED);
+        if reserved || text.parse::<UserId>().is_ok() {
             return Err(Error::invalid(field, "this name is reserved; choose another"));
         }
         Ok(Self(text))

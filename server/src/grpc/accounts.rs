@@ -328,6 +328,7 @@ impl App {
             | Outcome::Acted { .. }
             | Outcome::Read(_)
             | Outcome::Upload(_)
+            | Outcome::Erased(_)
             | Outcome::Done => Err(Error::Internal),
         }
     }
@@ -389,6 +390,7 @@ fn logged_in(outcome: &Outcome) -> Result<(UserId, SessionId, Micros), Error> {
         | Outcome::Ended(_)
         | Outcome::Read(_)
         | Outcome::Upload(_)
+        | Outcome::Erased(_)
         | Outcome::Done => Err(Error::Internal),
     }
 }

@@ -22,8 +22,9 @@ use super::{App, convert};
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Micros, SECOND, now};
 use crate::domain::command::{Command, Lifetime, Outcome, Receipt, token_hash};
+use crate::domain::entry::Subject;
 use crate::domain::error::Error;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{RoomId, UserId};
 use crate::domain::operator::{Act, Call, Operator, Roles};
 use crate::domain::text::Reason;
 use crate::edge::LocalPeer;
@@ -44,14 +45,14 @@ impl std::ops::Deref for AdminServices {
 }
 
 /// Who calls, and what they may do.
-struct Who {
-    operator: Operator,
-    roles: Roles,
+pub(super) struct Who {
+    pub(super) operator: Operator,
+    pub(super) roles: Roles,
 }
 
 impl Who {
     /// Names them to the tokens of pages.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match &self.operator {
             Operator::Local { uid, .. } => format!("local {uid}"),
             Operator::Account { caller, .. } => caller.user.to_string(),
@@ -59,7 +60,7 @@ impl Who {
     }
 
     /// Begins a call of theirs.
-    fn calls(self, method: &'static str, request_id: String, reason: String) -> Asked {
+    pub(super) fn calls(self, method: &'static str, request_id: String, reason: String) -> Asked {
         Asked {
             who: self,
             method,
@@ -67,28 +68,31 @@ impl Who {
             reason,
             arguments: Vec::new(),
             compared: String::new(),
-            about: None,
+            about: Subject::None,
             reads: false,
+            needs: Roles::OPERATOR,
         }
     }
 }
 
 /// A call as it came.
-struct Asked {
+pub(super) struct Asked {
     who: Who,
     method: &'static str,
     request_id: String,
     reason: String,
     arguments: Vec<(&'static str, String)>,
     compared: String,
-    about: Option<UserId>,
+    about: Subject,
+    /// What one must be allowed to do for it.
+    needs: Roles,
     /// Whether it reads what people wrote. Each reading is on record by itself, so that no earlier row answers for a later look.
     reads: bool,
 }
 
 impl Asked {
     /// With an argument, for the record; empty ones are left out.
-    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         let value = value.into();
         if !value.is_empty() {
             self.arguments.push((name, value));
@@ -97,31 +101,49 @@ impl Asked {
     }
 
     /// With something that tells this request from another one and is not recorded here, because it is in a row of its own.
-    fn compare(mut self, text: &str) -> Self {
+    pub(super) fn compare(mut self, text: &str) -> Self {
         self.compared.push_str(text);
         self.compared.push('\0');
         self
     }
 
     /// As one that reads what people wrote.
-    fn reads(mut self) -> Self {
+    pub(super) fn reads(mut self) -> Self {
         self.reads = true;
         self
     }
 
     /// About an account, if it exists.
-    fn about(mut self, user: &Result<UserId, Error>) -> Self {
-        self.about = user.as_ref().ok().copied();
+    pub(super) fn about(mut self, user: &Result<UserId, Error>) -> Self {
+        self.about = user.as_ref().map_or(Subject::None, |user| Subject::User(*user));
+        self
+    }
+
+    /// About a room, if it exists.
+    pub(super) fn about_room(mut self, room: Option<RoomId>) -> Self {
+        self.about = room.map_or(Subject::None, Subject::Room);
+        self
+    }
+
+    /// About an account or a room.
+    pub(super) fn subject(mut self, subject: Subject) -> Self {
+        self.about = subject;
+        self
+    }
+
+    /// As an investigator's.
+    pub(super) fn investigates(mut self) -> Self {
+        self.needs = Roles::INVESTIGATOR;
         self
     }
 }
 
 /// What came of a call.
-struct Acted {
+pub(super) struct Acted {
     /// The row that records it.
-    receipt: Receipt,
+    pub(super) receipt: Receipt,
     /// The row that the answer is about.
-    effect: Option<Receipt>,
+    pub(super) effect: Option<Receipt>,
     /// Sessions that it ended.
     sessions: i64,
     /// Streams that it reached.
@@ -141,7 +163,7 @@ impl App {
     }
 
     /// Who calls. Counts who is refused: there is nobody to name in a row.
-    fn who<T>(&self, request: &Request<T>) -> Result<Who, Error> {
+    pub(super) fn who<T>(&self, request: &Request<T>) -> Result<Who, Error> {
         let who = self.identify(request);
         who.inspect_err(|error| self.refusals.count(reason_name(error.reason())))
     }
@@ -188,17 +210,26 @@ impl App {
     }
 
     /// A caller who only looks, as an operator.
-    fn looks<T>(&self, request: &Request<T>) -> Result<Who, Error> {
+    pub(super) fn looks<T>(&self, request: &Request<T>) -> Result<Who, Error> {
+        self.looks_as(request, Roles::OPERATOR)
+    }
+
+    /// A caller who only looks, as an investigator.
+    pub(super) fn investigates<T>(&self, request: &Request<T>) -> Result<Who, Error> {
+        self.looks_as(request, Roles::INVESTIGATOR)
+    }
+
+    fn looks_as<T>(&self, request: &Request<T>, needs: Roles) -> Result<Who, Error> {
         let who = self.who(request)?;
-        if !who.roles.operator {
+        if !who.roles.include(needs) {
             self.refusals.count("SERVER_ROLE_REQUIRED");
-            return Err(Error::ServerRoleRequired { role: "operator" });
+            return Err(Error::ServerRoleRequired { role: needs.name() });
         }
         Ok(who)
     }
 
     /// Has an act recorded and done. One that is refused, already here or by the rules, is recorded, too.
-    async fn act(&self, asked: Asked, act: Result<Act, Error>) -> Result<Acted, Error> {
+    pub(super) async fn act(&self, asked: Asked, act: Result<Act, Error>) -> Result<Acted, Error> {
         let Asked {
             who,
             method,
@@ -207,15 +238,16 @@ impl App {
             arguments,
             compared,
             about,
+            needs,
             reads,
         } = asked;
         let request = convert::request_id(&request_id);
         let reason = Reason::parse("reason", reason);
         let (valid_request, valid_reason) = (request.as_ref().ok().copied(), reason.as_ref().ok().cloned());
-        let act = if who.roles.operator {
+        let act = if who.roles.include(needs) {
             request.and(reason.map(|_| ())).and(act)
         } else {
-            Err(Error::ServerRoleRequired { role: "operator" })
+            Err(Error::ServerRoleRequired { role: needs.name() })
         };
         let call = Call {
             operator: who.operator,
@@ -226,6 +258,7 @@ impl App {
             compared,
             about,
             roles: who.roles,
+            needs,
         };
         match self.journal.append(Command::Act { call, act }).await? {
             Outcome::Acted {
@@ -247,14 +280,17 @@ impl App {
                 streams: 0,
                 repeated: true,
             }),
-            Outcome::LoggedIn { .. } | Outcome::Ended(_) | Outcome::Read(_) | Outcome::Upload(_) | Outcome::Done => {
-                Err(Error::Internal)
-            }
+            Outcome::LoggedIn { .. }
+            | Outcome::Ended(_)
+            | Outcome::Read(_)
+            | Outcome::Upload(_)
+            | Outcome::Erased(_)
+            | Outcome::Done => Err(Error::Internal),
         }
     }
 
     /// An account by its name or id.
-    fn account(&self, name_or_id: &str) -> Result<UserId, Error> {
+    pub(super) fn account(&self, name_or_id: &str) -> Result<UserId, Error> {
         self.view().read(|state| {
             let by_id = || name_or_id.parse().ok().and_then(|id| state.user(id));
             let found = state.user_named(name_or_id).or_else(by_id);
@@ -263,7 +299,7 @@ impl App {
     }
 
     /// The user name of an account, or nothing.
-    fn name_of(&self, user: UserId) -> String {
+    pub(super) fn name_of(&self, user: UserId) -> String {
         self.view()
             .read(|state| state.user(user).map(|user| user.name.clone()).unwrap_or_default())
     }

@@ -66,6 +66,7 @@ pub(super) fn stored(outcome: Outcome) -> Result<Receipt, Error> {
         | Outcome::Ended(_)
         | Outcome::Read(_)
         | Outcome::Upload(_)
+        | Outcome::Erased(_)
         | Outcome::Done => Err(Error::Internal),
     }
 }
@@ -158,8 +159,8 @@ pub(super) fn message(stored: &RoomMessage) -> Option<v1::Message> {
                 (message.text, message.mentioned_user_ids) = (edited.text, edited.mentioned_user_ids);
                 message.edited_at = decode_head(head)?.time;
             }
-            // Erased.
-            _ => {}
+            // Erased, which is as good as deleted for those who only show messages.
+            _ => message.deleted = true,
         }
     }
     Some(message)

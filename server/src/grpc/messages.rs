@@ -106,6 +106,7 @@ impl App {
             | Outcome::Acted { .. }
             | Outcome::Ended(_)
             | Outcome::Upload(_)
+            | Outcome::Erased(_)
             | Outcome::Done => Err(Error::Internal),
         }
     }

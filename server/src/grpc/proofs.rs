@@ -1,20 +1,28 @@
 //! `ProofService`.
 
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use greffe_api::record::proof::{Span, consistency_spans, inclusion_spans};
 use greffe_api::server::v1::proof_service_server::ProofService;
+use greffe_api::v1::export_my_data_response::Piece as Own;
 use greffe_api::v1::{
-    EventHead, GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest, GetConsistencyProofResponse,
-    GetInclusionProofRequest, GetInclusionProofResponse, ListKeysRequest, ListKeysResponse, RecordKey,
+    EventHead, ExportMyDataRequest, ExportMyDataResponse, GetCheckpointRequest, GetCheckpointResponse,
+    GetConsistencyProofRequest, GetConsistencyProofResponse, GetInclusionProofRequest, GetInclusionProofResponse,
+    ListKeysRequest, ListKeysResponse, RecordKey, Restoration,
 };
 use tonic::{Request, Response, Status};
 
 use super::auth::caller;
+use super::convert::stored;
 use super::{App, Services};
 use crate::domain::clock::timestamp;
+use crate::domain::command::Command;
 use crate::domain::error::Error;
 use crate::domain::ids::UserId;
 use crate::domain::permissions;
+use crate::domain::standing::{self, Key};
 use crate::domain::state::State;
+use crate::exporter::{Ordered, Piece};
 use crate::journal::event::decode_head;
 use crate::journal::tree::{Hash, leaf_hash};
 
@@ -30,19 +38,12 @@ impl App {
         })
     }
 
-    /// All keys that checkpoints were signed with.
+    /// All keys that checkpoints were signed with, and all restores.
     pub(super) fn keys(&self) -> ListKeysResponse {
-        let keys = self.view().read(|state| {
-            let keys = state.standing().keys().iter();
-            keys.map(|key| RecordKey {
-                verifier_key: key.verifier_key.clone(),
-                succession: key.succession.clone(),
-                index: key.index,
-                time: Some(timestamp(key.time)),
-            })
-            .collect()
-        });
-        ListKeysResponse { keys }
+        self.view().read(|state| ListKeysResponse {
+            keys: state.standing().keys().iter().map(api_key).collect(),
+            restorations: state.standing().restorations().iter().map(api_restoration).collect(),
+        })
     }
 
     /// Proves that one size of the journal goes on from another.
@@ -114,6 +115,27 @@ fn may_see(state: &State, user: UserId, head: &EventHead) -> bool {
         .is_some_and(|(_, member)| head.seq >= member.first_seq)
 }
 
+pub(super) fn api_key(key: &Key) -> RecordKey {
+    RecordKey {
+        verifier_key: key.verifier_key.clone(),
+        succession: key.succession.clone(),
+        index: key.index,
+        time: Some(timestamp(key.time)),
+    }
+}
+
+fn api_restoration(restoration: &standing::Restoration) -> Restoration {
+    Restoration {
+        previous_journal_id: restoration.previous_journal_id.clone(),
+        journal_id: restoration.journal_id.clone(),
+        previous_size: restoration.previous_size,
+        previous_root: restoration.previous_root.clone(),
+        reason: restoration.reason.clone(),
+        index: restoration.index,
+        time: Some(timestamp(restoration.time)),
+    }
+}
+
 fn bytes(hashes: Vec<Hash>) -> Vec<bytes::Bytes> {
     hashes.into_iter().map(|hash| hash.to_vec().into()).collect()
 }
@@ -142,6 +164,28 @@ impl ProofService for Services {
     ) -> Result<Response<GetInclusionProofResponse>, Status> {
         let caller = caller(&self.0, &request)?;
         Ok(Response::new(self.0.inclusion(caller.user, request.get_ref()).await?))
+    }
+
+    type ExportMyDataStream = BoxStream<'static, Result<ExportMyDataResponse, Status>>;
+
+    async fn export_my_data(
+        &self,
+        request: Request<ExportMyDataRequest>,
+    ) -> Result<Response<Self::ExportMyDataStream>, Status> {
+        let caller = caller(&self.0, &request)?;
+        let user = caller.user;
+        let receipt = stored(self.journal.append(Command::ExportOwn { caller }).await?)?;
+        let pieces = self.0.export(Ordered::own(receipt.index, user), String::new(), 0).await?;
+        let answers = pieces.filter_map(|piece| async move {
+            let piece = match piece {
+                Ok(Piece::Progress(..)) => return None,
+                Ok(Piece::File(name, _)) => Own::File(name),
+                Ok(Piece::Data(bytes)) => Own::Data(bytes.into()),
+                Err(error) => return Some(Err(Status::from(error))),
+            };
+            Some(Ok(ExportMyDataResponse { piece: Some(piece) }))
+        });
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn list_keys(&self, request: Request<ListKeysRequest>) -> Result<Response<ListKeysResponse>, Status> {

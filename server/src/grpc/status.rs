@@ -66,6 +66,9 @@ fn code(error: &Error) -> Code {
         | Error::OffsetMismatch { .. }
         | Error::UploadIncomplete { .. }
         | Error::FileQuarantined
+        | Error::CaseNotOpen { .. }
+        | Error::Held { .. }
+        | Error::ExportFailed(_)
         | Error::BackupFailed(_) => Code::FailedPrecondition,
         Error::UnknownMethod => Code::Unimplemented,
         Error::NotLoggedIn | Error::SessionEnded | Error::WrongCredentials | Error::InvalidResetCode => {
@@ -80,6 +83,8 @@ fn code(error: &Error) -> Code {
         | Error::Banned(_)
         | Error::Kicked { .. }
         | Error::AccountDisabled { .. }
+        | Error::OutOfScope(_)
+        | Error::SecondInvestigatorRequired(_)
         | Error::ServerRoleRequired { .. } => Code::PermissionDenied,
         Error::UserNotFound
         | Error::SessionNotFound
@@ -92,6 +97,10 @@ fn code(error: &Error) -> Code {
         | Error::InvitationNotFound
         | Error::FileNotFound
         | Error::UploadNotFound
+        | Error::CaseNotFound
+        | Error::HoldNotFound
+        | Error::ErasureNotFound
+        | Error::ExportNotFound
         | Error::EventNotFound => Code::NotFound,
         Error::UploadBusy { .. } => Code::Aborted,
         Error::UploadStalled { .. } => Code::DeadlineExceeded,
@@ -142,6 +151,8 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         }
         Error::FileTooLarge { limit } => vec![("limit", limit.to_string())],
         Error::FileQuotaExceeded { used, limit } => vec![("limit", limit.to_string()), ("used", used.to_string())],
+        Error::CaseNotOpen { state } => vec![("state", (*state).into())],
+        Error::Held { hold } => vec![("hold_index", hold.to_string())],
         Error::InvalidField { field, .. } => vec![("field", (*field).into())],
         Error::Banned(ban) => ban.until_text().map(|until| ("until", until)).into_iter().collect(),
         Error::UnsuitablePassword { min, max, .. } => vec![("min", min.to_string()), ("max", max.to_string())],

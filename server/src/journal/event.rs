@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use greffe_api::v1::event_body::Content;
-use greffe_api::v1::{BodyState, EventBody, EventHead};
+use greffe_api::v1::{self, BodyState, EventBody, EventHead, EventKind};
 use prost::Message;
 use prost::encoding::{encode_varint, encoded_len_varint};
 
@@ -142,9 +142,51 @@ pub fn decode_content(body: &[u8]) -> Option<Content> {
     decode_body(body)?.content
 }
 
+/// What the head of an event tells whose body was erased: the event without words. None if the bytes are none of a head.
+///
+/// Kinds whose bodies say what something is, and not only what it is called, are not erased; but for rooms, which are told of elsewhere.
+pub fn decode_erased(head: &[u8]) -> Option<Entry> {
+    let head = decode_head(head)?;
+    let content = without_words(head.kind())?;
+    entry(&head, content, None)
+}
+
+fn without_words(kind: EventKind) -> Option<Content> {
+    Some(match kind {
+        EventKind::MessagePosted => Content::MessagePosted(v1::MessagePosted::default()),
+        EventKind::MessageEdited => Content::MessageEdited(v1::MessageEdited::default()),
+        EventKind::ReactionAdded => Content::ReactionAdded(v1::ReactionAdded::default()),
+        EventKind::ReactionRemoved => Content::ReactionRemoved(v1::ReactionRemoved::default()),
+        EventKind::MemberRemoved => Content::MemberRemoved(v1::MemberRemoved::default()),
+        EventKind::RoomCreated => Content::RoomCreated(v1::RoomCreated::default()),
+        EventKind::RoomUpdated => Content::RoomUpdated(v1::RoomUpdated::default()),
+        EventKind::RoomArchived => Content::RoomArchived(v1::RoomArchived::default()),
+        EventKind::FileShared => Content::FileShared(v1::FileShared::default()),
+        EventKind::UserRegistered => Content::UserRegistered(v1::UserRegistered::default()),
+        EventKind::UserUpdated => Content::UserUpdated(v1::UserUpdated::default()),
+        EventKind::PasswordChanged => Content::PasswordChanged(v1::PasswordChanged::default()),
+        EventKind::UserDisabled => Content::UserDisabled(v1::UserDisabled::default()),
+        EventKind::LoggedIn => Content::LoggedIn(v1::LoggedIn::default()),
+        EventKind::LoginRefused => Content::LoginRefused(v1::LoginRefused::default()),
+        EventKind::SessionSeen => Content::SessionSeen(v1::SessionSeen::default()),
+        EventKind::SessionEnded => Content::SessionEnded(v1::SessionEnded::default()),
+        EventKind::BanCreated => Content::BanCreated(v1::BanCreated::default()),
+        EventKind::MessageReported => Content::MessageReported(v1::MessageReported::default()),
+        EventKind::ReportResolved => Content::ReportResolved(v1::ReportResolved::default()),
+        _ => return None,
+    })
+}
+
 /// Reads a stored event back. None if the bytes are none of an event with its body: the body was erased, or the database was damaged.
 pub fn decode(head: &[u8], body: &[u8]) -> Option<Entry> {
     let (head, body) = (decode_head(head)?, decode_body(body)?);
+    let content = body.content?;
+    (kind(&content) == head.kind())
+        .then(|| entry(&head, content, RequestId::parse(&body.request_id)))
+        .flatten()
+}
+
+fn entry(head: &EventHead, content: Content, request: Option<RequestId>) -> Option<Entry> {
     let optional = |text: &String| (!text.is_empty()).then(|| text.clone());
     let subject = match optional(&head.subject_id) {
         None => Subject::None,
@@ -157,14 +199,14 @@ pub fn decode(head: &[u8], body: &[u8]) -> Option<Entry> {
         actor: optional(&head.actor_id).map(|id| id.parse()).transpose().ok()?,
         subject,
         target_seq: head.target_seq,
-        content: body.content?,
+        content,
         aside: None,
     };
-    (kind(&draft.content) == head.kind()).then_some(Entry {
+    Some(Entry {
         index: head.index,
-        time: from_timestamp(&head.time?),
+        time: from_timestamp(head.time.as_ref()?),
         seq: head.seq,
-        request: RequestId::parse(&body.request_id),
+        request,
         draft,
     })
 }

@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::event::{self, Parts};
 use super::{Committed, Publish, UploadChange};
 use crate::domain::clock::{Micros, Step, StepWatch, from_timestamp};
-use crate::domain::command::{Command, Outcome, Receipt};
+use crate::domain::command::{Command, Erased, Outcome, Receipt};
 use crate::domain::decide::{Answer, Context, Decision, Overwrite, Rules, decide};
 use crate::domain::entry::{Aside, Entry};
 use crate::domain::error::Error;
 use crate::domain::facts::{Answered, Facts, Needs, RowFact};
-use crate::domain::ids::{RandomPool, RequestKey, SessionId};
+use crate::domain::ids::{RandomPool, RequestKey, RoomId, SessionId};
 use crate::domain::log::logged;
 use crate::domain::state::{State, Touched};
 use crate::journal::tree::{Edge, leaf_hash};
@@ -99,6 +99,24 @@ impl Journal {
         }
     }
 
+    /// Waits until what was queued before is decided, however long that takes. False if the writer ended, and nobody knows.
+    pub async fn settled(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        let reply: Reply = Box::new(move |_| {
+            let _ = answer.send(());
+            None
+        });
+        let Ok(place) = self.queue.reserve().await else {
+            return false;
+        };
+        // It forgets nothing.
+        place.send(Pending::new(
+            Command::ForgetRequests { before: Micros::MIN },
+            Some(reply),
+        ));
+        answered.await.is_ok()
+    }
+
     /// How many commands wait.
     pub fn queued(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
@@ -167,6 +185,8 @@ struct Batch {
     touched: BTreeSet<Touched>,
     used: Vec<(SessionId, Micros)>,
     uploads: Vec<UploadChange>,
+    /// Rooms in which bodies were erased.
+    erased: BTreeSet<RoomId>,
     answers: Vec<Result<Outcome, Error>>,
 }
 
@@ -187,9 +207,10 @@ impl<A: Appender, P: Publish> Writer<A, P> {
     }
 
     /// Begins an empty journal.
-    pub async fn found(&mut self, journal_id: &str, server_version: &str) -> Result<(), WriterError> {
+    pub async fn found(&mut self, identity: &Identity, server_version: &str) -> Result<(), WriterError> {
         let command = Command::Found {
-            journal_id: journal_id.into(),
+            journal_id: identity.journal_id.clone(),
+            epoch: identity.epoch.clone(),
             server_version: server_version.into(),
         };
         self.begin(command).await
@@ -407,6 +428,13 @@ impl<A: Appender, P: Publish> Writer<A, P> {
         }
         self.appender.write(&decided.writes).await?;
         self.appender.commit().await?;
+        if decided.writes.settle && !self.appender.settle().await? {
+            for (pending, answer) in batch.iter().zip(&mut decided.answers) {
+                if matches!(pending.command, Command::Settle) {
+                    *answer = Err(Error::Busy { retry_after: BUSY });
+                }
+            }
+        }
         telemetry::appended(decided.writes.rows.len(), started.elapsed());
         Ok(decided)
     }
@@ -490,6 +518,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
             Answer::Ended(count) => Ok(Outcome::Ended(count)),
             Answer::Read(seq) => Ok(Outcome::Read(seq)),
             Answer::Upload(upload) => Ok(Outcome::Upload(upload)),
+            Answer::Erased(rows) => Ok(Outcome::Erased(rows)),
             Answer::Done => Ok(Outcome::Done),
         }
     }
@@ -597,12 +626,30 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                 batch.touched.insert(Touched::Upload(id));
                 self.take_upload(UploadChange::Gone(id), batch);
             }
-            Overwrite::Checkpoint(note) => batch.writes.checkpoint = Some(note),
+            Overwrite::Checkpoint { note, size } => {
+                batch.writes.checkpoint = Some(note);
+                batch.writes.signed.extend(i64::try_from(size).ok().map(|size| (size, now)));
+            }
+            Overwrite::Erase(rows) => self.erase(rows, batch),
+            Overwrite::Signed(size) => {
+                batch.writes.signed.extend(i64::try_from(size).ok().map(|size| (size, now)));
+            }
+            Overwrite::Settle => batch.writes.settle = true,
             Overwrite::ForgetRequests(before) => {
                 batch.writes.forget_requests = Some(before);
                 self.rules.rate.prune();
             }
         }
+    }
+
+    /// Takes bodies out of the journal, and what was derived from them.
+    fn erase(&self, rows: Vec<Erased>, batch: &mut Batch) {
+        batch.erased.extend(rows.iter().filter_map(|row| row.room));
+        batch.writes.erased.extend(rows.into_iter().map(|row| {
+            let room = row.room.and_then(|room| self.state.room(room));
+            let actor = row.actor.and_then(|actor| self.state.user(actor));
+            (room.map(|room| room.no), actor.map(|actor| actor.no), row)
+        }));
     }
 
     fn take_upload(&mut self, change: UploadChange, batch: &mut Batch) {
@@ -659,6 +706,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
                             .extend(numbers.map(|(owner, room)| (owner, room, upload.clone())));
                     }
                 },
+                Touched::FileGone(no) => writes.files_gone.push(no),
                 Touched::Stands(index) => writes.stands.push(index),
                 Touched::Falls(index) => writes.falls.push(index),
             }
@@ -674,6 +722,7 @@ impl<A: Appender, P: Publish> Writer<A, P> {
     /// After the commit: publishes, answers, and wakes everyone who has got something, in this order.
     fn finish(&self, batch: Vec<Pending>, decided: Batch) {
         self.publisher.uploads(&decided.uploads);
+        self.publisher.erased(&decided.erased);
         let mut wakers = self.publisher.publish(&decided.committed);
         self.publisher.touch(&decided.used);
         let replies = batch.into_iter().zip(decided.answers);
@@ -692,6 +741,9 @@ impl Writes {
             && self.used.is_empty()
             && self.forget_requests.is_none()
             && self.checkpoint.is_none()
+            && self.signed.is_empty()
+            && self.erased.is_empty()
+            && !self.settle
     }
 }
 

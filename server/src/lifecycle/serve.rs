@@ -13,6 +13,11 @@ use greffe_api::server::admin::v1::room_admin_service_server::RoomAdminServiceSe
 use greffe_api::server::admin::v1::server_admin_service_server::ServerAdminServiceServer;
 use greffe_api::server::admin::v1::session_admin_service_server::SessionAdminServiceServer;
 use greffe_api::server::admin::v1::user_admin_service_server::UserAdminServiceServer;
+use greffe_api::server::record_api::v1::case_service_server::CaseServiceServer;
+use greffe_api::server::record_api::v1::checkpoint_service_server::CheckpointServiceServer;
+use greffe_api::server::record_api::v1::erasure_service_server::ErasureServiceServer;
+use greffe_api::server::record_api::v1::export_service_server::ExportServiceServer;
+use greffe_api::server::record_api::v1::hold_service_server::HoldServiceServer;
 use greffe_api::server::v1::auth_service_server::AuthServiceServer;
 use greffe_api::server::v1::chat_service_server::ChatServiceServer;
 use greffe_api::server::v1::file_service_server::FileServiceServer;
@@ -30,8 +35,8 @@ use crate::edge::{AdminSocket, Edge};
 use crate::grpc::admin::AdminServices;
 use crate::grpc::{App, LiveBodies, RefuseLayer, Services};
 
-/// The package that members are not told of.
-const ADMIN: &str = "greffe.admin.";
+/// The packages that members are not told of.
+const OPERATORS: [&str; 2] = ["greffe.admin.", "greffe.record."];
 
 /// Bytes of a frame that a client may send: a piece of a file in one, instead of in frames of 16 KiB, each of which costs.
 const FRAME_BYTES: u32 = 1024 * 1024;
@@ -78,7 +83,9 @@ fn member_routes(app: &Arc<App>) -> Routes {
     let size = app.config.limits.request_bytes;
     let services = Services(Arc::clone(app));
     let mut routes = RoutesBuilder::default();
-    add_discovery(&mut routes, app, |package| !package.starts_with(ADMIN));
+    add_discovery(&mut routes, app, |package| {
+        !OPERATORS.iter().any(|prefix| package.starts_with(prefix))
+    });
     routes
         .add_service(ServerServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(AuthServiceServer::new(services.clone()).max_decoding_message_size(size))
@@ -102,13 +109,18 @@ fn operator_routes(app: &Arc<App>) -> Routes {
     routes
         .add_service(AdminAuthServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(ServerAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
+        .add_service(CheckpointServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(UserAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(SessionAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(BanAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(FileAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(RoomAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(ReportAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
-        .add_service(LogAdminServiceServer::new(services).max_decoding_message_size(size));
+        .add_service(LogAdminServiceServer::new(services.clone()).max_decoding_message_size(size))
+        .add_service(CaseServiceServer::new(services.clone()).max_decoding_message_size(size))
+        .add_service(HoldServiceServer::new(services.clone()).max_decoding_message_size(size))
+        .add_service(ExportServiceServer::new(services.clone()).max_decoding_message_size(size))
+        .add_service(ErasureServiceServer::new(services).max_decoding_message_size(size));
     routes.routes()
 }
 

@@ -1,6 +1,6 @@
 //! The fan-out: which streams are open on this node, and what the journal's writer tells them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -594,6 +594,12 @@ impl Open {
 }
 
 impl Publish for Arc<Feed> {
+    fn erased(&self, rooms: &BTreeSet<RoomId>) {
+        for room in rooms {
+            self.pages.forget(*room);
+        }
+    }
+
     fn publish(&self, batch: &[Committed]) -> Vec<Waker> {
         if batch.is_empty() {
             return Vec::new();

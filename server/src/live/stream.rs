@@ -150,7 +150,7 @@ pub fn elements(events: &[RoomEvent], first_seq: i64) -> Bytes {
             (Currency::Current, _) if event.edits.is_some_and(|message| message < first_seq) => {
                 (None, BodyState::Withheld)
             }
-            (Currency::Current, None) => (None, BodyState::Erased),
+            (Currency::Erased, _) | (Currency::Current, None) => (None, BodyState::Erased),
             (Currency::Current, Some(body)) => (Some(&body[..]), BodyState::Unspecified),
         };
         put_element(&mut out, &event.head, body, state);

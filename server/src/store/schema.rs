@@ -186,6 +186,13 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    signed (size) {
+        size -> BigInt,
+        time -> BigInt,
+    }
+}
+
 diesel::joinable!(file_share -> file (file));
 diesel::joinable!(log_event -> journal (idx));
 diesel::joinable!(standing -> journal (idx));

@@ -10,13 +10,17 @@ pub(crate) mod log;
 mod open;
 mod pool;
 mod read;
+mod restorations;
+mod signed;
 pub mod text_index;
 pub(crate) mod tree;
 
 pub use append::SqliteAppender;
 pub use open::{OpenError, Opened, open, open_for_check};
 pub use pool::SqliteReader;
+pub(crate) use pool::connect as open_to_read;
 
+use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 
 use super::StoreError;
@@ -39,6 +43,18 @@ impl StoreError {
             Self::Database(text)
         }
     }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Moved {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    busy: i32,
+}
+
+/// Moves what is in the write-ahead log into the database, and leaves the log empty; unless somebody reads what it was before.
+pub(crate) fn truncate_log(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let moved: Moved = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result(connection)?;
+    Ok(moved.busy == 0)
 }
 
 impl From<DieselError> for StoreError {

@@ -94,7 +94,7 @@ pub(super) fn register(
     login: &Login<'_>,
 ) -> Result<Decision, Error> {
     network_is_welcome(context.state, login.from.ip(), context.now)?;
-    if context.state.user_named(name.as_str()).is_some() {
+    if context.state.is_taken(name.as_str()) {
         return Err(Error::UserNameTaken);
     }
     // Somebody else may have used it while the password was hashed.
@@ -109,7 +109,8 @@ pub(super) fn register(
     let registered = UserRegistered {
         name: name.as_str().into(),
         display_name: display_name.as_str().into(),
-        peer: peer(login.from),
+        // The login that follows says where it came from: an address is not kept as long as a name.
+        peer: None,
         invitation_index,
         is_operator_identity: false,
     };

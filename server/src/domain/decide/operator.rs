@@ -8,7 +8,7 @@ use greffe_api::v1::{
     UserRolesChanged,
 };
 
-use super::{Answer, Command, Context, Decision, answered, live_session, network_is_welcome, permissions};
+use super::{Answer, Command, Context, Decision, answered, live_session, network_is_welcome, permissions, record};
 use crate::domain::clock::{Micros, SECOND, timestamp};
 use crate::domain::entry::{Aside, Draft, Reached, Subject, peer};
 use crate::domain::error::Error;
@@ -29,10 +29,10 @@ const ARGUMENT_CHARS: usize = 256;
 
 /// What comes of an act.
 #[derive(Default)]
-struct Effects {
-    drafts: Vec<Draft>,
+pub(super) struct Effects {
+    pub(super) drafts: Vec<Draft>,
     /// Which of them the answer is about.
-    told: Option<usize>,
+    pub(super) told: Option<usize>,
     /// Sessions that end.
     sessions: usize,
     /// Streams that are reached.
@@ -41,11 +41,13 @@ struct Effects {
     made: Option<UserId>,
     /// What is done when the call is published.
     order: Option<Order>,
+    /// Why it is refused, although something comes of it.
+    pub(super) refused: Option<Error>,
 }
 
 impl Effects {
     /// One event, which the answer is about.
-    fn one(draft: Draft) -> Self {
+    pub(super) fn one(draft: Draft) -> Self {
         Self {
             drafts: vec![draft],
             told: Some(0),
@@ -75,7 +77,7 @@ impl Effects {
 }
 
 /// The event that records a call.
-fn record(call: &Call, made: Option<UserId>, refused: Option<&Error>) -> Draft {
+fn recorded(call: &Call, made: Option<UserId>, refused: Option<&Error>) -> Draft {
     let cut = |value: &str| match value.char_indices().nth(ARGUMENT_CHARS) {
         Some((end, _)) => value[..end].to_owned(),
         None => value.to_owned(),
@@ -95,7 +97,7 @@ fn record(call: &Call, made: Option<UserId>, refused: Option<&Error>) -> Draft {
         refused: refused.map(Error::reason).unwrap_or_default().into(),
         refusal: refused.map(ToString::to_string).unwrap_or_default(),
     };
-    let subject = call.about.or(made).map_or(Subject::None, Subject::User);
+    let subject = made.map_or(call.about, Subject::User);
     Draft::outside_rooms(call.operator.user(), subject, Content::OperatorActed(acted))
 }
 
@@ -107,7 +109,7 @@ pub(super) fn act(context: &Context<'_>, command: &Command, call: &Call, act: &R
             Some(earlier) => Ok(earlier),
             None => done(context, call, act),
         });
-    decided.unwrap_or_else(|error| Decision::events(vec![record(call, None, Some(&error))], Answer::Refused(error)))
+    decided.unwrap_or_else(|error| Decision::events(vec![recorded(call, None, Some(&error))], Answer::Refused(error)))
 }
 
 /// Somebody who logged in may have lost session or role while the call waited.
@@ -116,8 +118,10 @@ fn may_act(context: &Context<'_>, call: &Call) -> Result<(), Error> {
         live_session(context, caller)?;
         network_is_welcome(context.state, caller.address.ip(), context.now)?;
         let user = context.state.user(caller.user).ok_or(Error::SessionEnded)?;
-        if !user.roles.operator {
-            return Err(Error::ServerRoleRequired { role: "operator" });
+        if !user.roles.include(call.needs) {
+            return Err(Error::ServerRoleRequired {
+                role: call.needs.name(),
+            });
         }
     }
     Ok(())
@@ -128,9 +132,14 @@ fn done(context: &Context<'_>, call: &Call, act: &Result<Act, Error>) -> Result<
         Ok(act) => effects(context, call, act)?,
         Err(error) => return Err(error.clone()),
     };
+    if let Some(error) = effects.refused {
+        let mut drafts = vec![recorded(call, None, Some(&error))];
+        drafts.extend(effects.drafts);
+        return Ok(Decision::events(drafts, Answer::Refused(error)));
+    }
     let mut drafts = effects.drafts;
     let place = usize::from(effects.made.is_some());
-    let mut record = record(call, effects.made, None);
+    let mut record = recorded(call, effects.made, None);
     if let Some(order) = effects.order {
         record = record.with(Aside::Orders(order, effects.streams.clone()));
     }
@@ -233,13 +242,18 @@ fn effects(context: &Context<'_>, call: &Call, act: &Act) -> Result<Effects, Err
         Act::ResolveReport { index, resolution } => resolve(context, call, *index, resolution),
         Act::QuarantineFile { file } => Ok(Effects::one(outside(quarantine(context, call, *file)?))),
         Act::ReleaseFile { file } => Ok(Effects::one(outside(release(context, *file)?))),
+        Act::RotateKey { key } => Ok(Effects::one(outside(Content::KeyAdded(key.as_ref().clone())))),
         Act::DeleteFile { file, room } => delete_file(context, *file, *room),
+        Act::Record(act) => record::effects(context, call, act),
     }
 }
 
 /// An account that a person has.
-fn person<'a>(context: &'a Context<'_>, user: UserId) -> Result<&'a User, Error> {
+pub(super) fn person<'a>(context: &'a Context<'_>, user: UserId) -> Result<&'a User, Error> {
     let user = context.state.user(user).ok_or(Error::UserNotFound)?;
+    if context.state.is_erased(user.id) {
+        return Err(Error::UserNotFound);
+    }
     if user.is_operator_identity {
         return Err(Error::invalid(
             "user",
@@ -249,13 +263,13 @@ fn person<'a>(context: &'a Context<'_>, user: UserId) -> Result<&'a User, Error>
     Ok(user)
 }
 
-fn sessions_of(context: &Context<'_>, user: UserId) -> Vec<SessionId> {
+pub(super) fn sessions_of(context: &Context<'_>, user: UserId) -> Vec<SessionId> {
     context.state.sessions_of(user).map(|session| session.id).collect()
 }
 
 /// Refuses to take away the last account that can act as an operator. (The socket is left in any case; who runs the server from afar has
 /// only that account.)
-fn another_operator(context: &Context<'_>, user: UserId) -> Result<(), Error> {
+pub(super) fn another_operator(context: &Context<'_>, user: UserId) -> Result<(), Error> {
     let mut acts = false;
     let mut others = false;
     for operator in context.state.operators(context.now) {
@@ -343,7 +357,7 @@ fn create_user(
     code: CodeHash,
 ) -> Result<Effects, Error> {
     may_give(call, roles)?;
-    if context.state.user_named(name.as_str()).is_some() {
+    if context.state.is_taken(name.as_str()) {
         return Err(Error::UserNameTaken);
     }
     let user = UserId::random();
@@ -385,7 +399,7 @@ fn set_roles(context: &Context<'_>, call: &Call, user: UserId, roles: Roles) -> 
 }
 
 /// The operator's identity, and the event that makes it if this is its first use.
-fn identity(context: &Context<'_>) -> (UserId, Option<Draft>) {
+pub(super) fn identity(context: &Context<'_>) -> (UserId, Option<Draft>) {
     if let Some(identity) = context.state.operator_identity() {
         return (identity, None);
     }

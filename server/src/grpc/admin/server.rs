@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use greffe_api::admin::v1::{
     CancelStopRequest, CancelStopResponse, CreateBackupRequest, CreateBackupResponse, GetStatusRequest,
-    GetStatusResponse, Rates, SendAlertRequest, SendAlertResponse, ServerStatus, SetDrainingRequest,
+    GetStatusResponse, Rates, SelfCheck, SendAlertRequest, SendAlertResponse, ServerStatus, SetDrainingRequest,
     SetDrainingResponse, SetNoticeRequest, SetNoticeResponse, StopServerRequest, StopServerResponse,
 };
 use greffe_api::server::admin::v1::server_admin_service_server::ServerAdminService;
@@ -116,6 +116,11 @@ impl App {
         status.data_dir = data_dir.display().to_string();
         status.listen = self.listen.to_string();
         status.pid = std::process::id();
+        status.self_check = self.self_check.last().map(|outcome| SelfCheck {
+            time: Some(timestamp(outcome.begun)),
+            rows: outcome.rows,
+            finding: outcome.finding.unwrap_or_default(),
+        });
         Ok(status)
     }
 

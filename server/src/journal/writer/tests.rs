@@ -1,5 +1,6 @@
 //! The writer on a real database.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
@@ -29,6 +30,8 @@ impl Publish for Published {
     fn touch(&self, _sessions: &[(SessionId, Micros)]) {}
 
     fn uploads(&self, _changes: &[UploadChange]) {}
+
+    fn erased(&self, _rooms: &BTreeSet<RoomId>) {}
 }
 
 struct Desk {
@@ -58,7 +61,7 @@ impl Desk {
             rate: Rate::new(0, 0),
         };
         let mut writer = Writer::new(appender, published.clone(), rules, state, head);
-        writer.found(&identity.journal_id, "test").await.unwrap();
+        writer.found(&identity, "test").await.unwrap();
         Self { dir, writer, published }
     }
 

@@ -5,7 +5,7 @@ use std::future::{Future, ready};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 
-use super::{derive, find, load, log, tree};
+use super::{derive, find, load, log, restorations, tree};
 use crate::domain::entry::Entry;
 use crate::domain::facts::{Facts, Needs};
 use crate::domain::state::State;
@@ -39,6 +39,7 @@ impl SqliteAppender {
     pub fn identity(&mut self) -> Result<Identity, StoreError> {
         log::backfill(&mut self.connection)?;
         tree::backfill(&mut self.connection)?;
+        restorations::backfill(&mut self.connection)?;
         load::identity(&mut self.connection)
     }
 
@@ -115,11 +116,7 @@ impl Appender for SqliteAppender {
         ready(load::state(&mut self.connection))
     }
 
-    fn settle(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send {
-        ready(
-            self.connection
-                .batch_execute("PRAGMA wal_checkpoint(TRUNCATE);")
-                .map_err(Into::into),
-        )
+    fn settle(&mut self) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        ready(super::truncate_log(&mut self.connection))
     }
 }

@@ -2,14 +2,15 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
-use greffe_api::v1::BodyState;
 use greffe_api::v1::event_body::Content;
+use greffe_api::v1::{BodyState, EventKind};
 
-use super::{insert, tree};
+use super::{insert, signed, tree};
+use crate::domain::command::Erased;
 use crate::domain::entry::Aside;
 use crate::store::schema::{
-    file, file_share, journal_head, member, mention, reaction, read_mark, request, room, room_event, session, standing,
-    upload, user,
+    file, file_share, journal, journal_head, member, mention, reaction, read_mark, request, room, room_event, session,
+    standing, upload, user,
 };
 use crate::store::{Row, StoreError, Writes};
 
@@ -21,12 +22,16 @@ pub(super) fn write(connection: &mut SqliteConnection, writes: &Writes) -> Resul
     rooms(connection, writes)?;
     insert::rows(connection, &writes.rows)?;
     tree::write(connection, writes)?;
+    signed::write(connection, &writes.signed)?;
     for row in &writes.rows {
         follow(connection, row)?;
     }
     requests(connection, writes)?;
     files(connection, writes)?;
     standing(connection, writes)?;
+    for (room, actor, row) in &writes.erased {
+        erase(connection, *room, *actor, row)?;
+    }
     if let Some(identity) = &writes.identity {
         diesel::update(journal_head::table)
             .set((
@@ -52,6 +57,7 @@ pub(super) fn write(connection: &mut SqliteConnection, writes: &Writes) -> Resul
 fn accounts(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), StoreError> {
     for account in &writes.users {
         let changing = (
+            user::name.eq(&account.name),
             user::display_name.eq(&account.display_name),
             user::roles.eq(super::load::roles_number(account.roles)),
             user::disabled.eq(account.disabled),
@@ -60,7 +66,6 @@ fn accounts(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), St
             .values((
                 user::no.eq(account.no),
                 user::id.eq(account.id.to_string()),
-                user::name.eq(&account.name),
                 // The same batch sets it, below; an account that was made by an operator has none yet.
                 user::password.eq(""),
                 user::created.eq(account.created),
@@ -207,6 +212,9 @@ fn files(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), Store
             None => diesel::delete(file_share::table.find((in_room, seq))).execute(connection)?,
         };
     }
+    for no in &writes.files_gone {
+        diesel::delete(file::table.find(no)).execute(connection)?;
+    }
     for (owner, in_room, it) in &writes.uploads {
         let going = (upload::committed.eq(it.committed), upload::used.eq(it.used));
         diesel::insert_into(upload::table)
@@ -308,8 +316,8 @@ fn mentions(connection: &mut SqliteConnection, in_room: i64, seq: i64, users: &[
 const EARLIER_EDIT: &str = "SELECT seq FROM room_event INDEXED BY room_event_edits
     WHERE room = ?1 AND target = ?2 AND kind = 11 AND seq < ?3 ORDER BY seq DESC LIMIT 1";
 /// All edits of a message.
-const DELETE_EDITS: &str =
-    "UPDATE room_event INDEXED BY room_event_edits SET state = 2 WHERE room = ?1 AND target = ?2 AND kind = 11";
+const DELETE_EDITS: &str = "UPDATE room_event INDEXED BY room_event_edits SET state = 2
+    WHERE room = ?1 AND target = ?2 AND kind = 11 AND state <> 3";
 
 #[derive(QueryableByName)]
 struct Seq {
@@ -340,8 +348,42 @@ fn delete(connection: &mut SqliteConnection, in_room: i64, message: i64) -> Resu
     forget_mentions(connection, in_room, message)
 }
 
+/// Takes a body away, and what was derived from it.
+fn erase(
+    connection: &mut SqliteConnection,
+    in_room: Option<i64>,
+    actor: Option<i64>,
+    row: &Erased,
+) -> Result<(), StoreError> {
+    diesel::update(journal::table.find(row.index))
+        .set(journal::body.eq(None::<Vec<u8>>))
+        .execute(connection)?;
+    let Some(in_room) = in_room else { return Ok(()) };
+    set_state(connection, in_room, row.seq, BodyState::Erased)?;
+    match row.kind {
+        EventKind::MessagePosted => forget_mentions(connection, in_room, row.seq)?,
+        // The mentions of an older text went when this one came.
+        EventKind::MessageEdited => {
+            let message = room_event::table.find((in_room, row.target_seq));
+            let current: Option<i64> = message.select(room_event::current).get_result(connection).optional()?;
+            if current == Some(row.index) {
+                forget_mentions(connection, in_room, row.target_seq)?;
+            }
+        }
+        EventKind::ReactionAdded => {
+            let reaction = reaction::table.find((in_room, row.target_seq, actor.unwrap_or(-1), row.seq));
+            diesel::delete(reaction).execute(connection)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 fn set_state(connection: &mut SqliteConnection, in_room: i64, seq: i64, state: BodyState) -> Result<(), StoreError> {
-    let event = room_event::table.find((in_room, seq));
+    // What is erased stays erased, whatever becomes of it then.
+    let event = room_event::table
+        .find((in_room, seq))
+        .filter(room_event::state.ne(BodyState::Erased as i32));
     diesel::update(event)
         .set(room_event::state.eq(state as i32))
         .execute(connection)?;

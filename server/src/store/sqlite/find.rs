@@ -10,7 +10,9 @@ use diesel::prelude::*;
 use greffe_api::v1::event_body::Content;
 use greffe_api::v1::{BodyState, EventKind};
 
-use crate::domain::facts::{Answered, Facts, MessageFact, Needs, ReactionFact, RowFact};
+use super::log::first_since;
+use crate::domain::clock::Micros;
+use crate::domain::facts::{Answered, Facts, MessageFact, Needs, ReactionFact, RowFact, Trace};
 use crate::domain::ids::UserId;
 use crate::journal::event::{decode_body, decode_content, decode_head};
 use crate::store::StoreError;
@@ -34,13 +36,18 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
     }
     let mut authors = HashMap::new();
     for (room, no, seq) in &needs.messages {
-        let found: Option<(i64, i32, i64)> = room_event::table
+        let found: Option<(i64, i32, i64, i64)> = room_event::table
             .find((no, seq))
             .filter(room_event::kind.eq(EventKind::MessagePosted as i32))
-            .select((room_event::actor, room_event::state, room_event::current))
+            .select((
+                room_event::actor,
+                room_event::state,
+                room_event::current,
+                room_event::idx,
+            ))
             .get_result(connection)
             .optional()?;
-        let Some((actor, state, text_index)) = found else {
+        let Some((actor, state, text_index, index)) = found else {
             continue;
         };
         let Some(author) = user_id(connection, &mut authors, actor)? else {
@@ -50,7 +57,9 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
             (*room, *seq),
             MessageFact {
                 author,
-                deleted: state == BodyState::Deleted as i32,
+                // What was erased, and not edited since, is no more than what was deleted.
+                deleted: state == BodyState::Deleted as i32
+                    || (state == BodyState::Erased as i32 && text_index == index),
                 text_index,
             },
         );
@@ -89,6 +98,10 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
             .optional()?;
         facts.read_marks.extend(seq.map(|seq| ((*id, *room), seq)));
     }
+    for trace in &needs.traces {
+        let found = is_there(connection, trace)?;
+        facts.traces.insert(trace.clone(), found);
+    }
     for index in &needs.contents {
         let body: Option<Option<Vec<u8>>> = journal::table
             .find(index)
@@ -102,6 +115,28 @@ pub(super) fn facts(connection: &mut SqliteConnection, needs: &Needs) -> Result<
         facts.rows.extend(row(connection, *index)?.map(|row| (*index, row)));
     }
     Ok(facts)
+}
+
+/// Whether there is something of what somebody did in a room.
+fn is_there(connection: &mut SqliteConnection, trace: &Trace) -> Result<bool, StoreError> {
+    let mut at = |time: Option<Micros>, none: i64| time.map_or(Ok(none), |time| first_since(connection, time));
+    let (first, end) = (at(trace.from, 0)?, at(trace.to, i64::MAX)?);
+    let events = room_event::table
+        .filter(
+            room_event::room
+                .eq(trace.room)
+                .and(room_event::idx.ge(first))
+                .and(room_event::idx.lt(end)),
+        )
+        .select(room_event::seq)
+        .limit(1);
+    let found: Option<i64> = if trace.users.is_empty() {
+        events.first(connection).optional()?
+    } else {
+        let users = room_event::actor.eq_any(&trace.users);
+        events.filter(users).first(connection).optional()?
+    };
+    Ok(found.is_some())
 }
 
 fn row(connection: &mut SqliteConnection, index: i64) -> Result<Option<RowFact>, StoreError> {

@@ -103,7 +103,7 @@ pub(super) fn backfill(connection: &mut SqliteConnection) -> Result<(), StoreErr
 }
 
 /// The first row of the journal whose time is not before `since`. Times never go back from one row to the next.
-fn first_since(connection: &mut SqliteConnection, since: Micros) -> Result<i64, StoreError> {
+pub(super) fn first_since(connection: &mut SqliteConnection, since: Micros) -> Result<i64, StoreError> {
     let newest: Option<i64> = journal::table.select(diesel::dsl::max(journal::idx)).first(connection)?;
     let (mut low, mut high) = (0, newest.map_or(0, |newest| newest + 1));
     while low < high {
@@ -168,7 +168,7 @@ fn stored((head, body): (Vec<u8>, Option<Vec<u8>>)) -> StoredEvent {
     }
 }
 
-pub(super) fn row(connection: &mut SqliteConnection, index: i64) -> Result<Option<StoredEvent>, StoreError> {
+pub(crate) fn row(connection: &mut SqliteConnection, index: i64) -> Result<Option<StoredEvent>, StoreError> {
     let row = journal::table
         .find(index)
         .select((journal::head, journal::body))

@@ -213,7 +213,7 @@ fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
             // FULL: every commit is on the disk before it returns. With group commit it costs what NORMAL does.
             "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
              PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;
-             PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;",
+             PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON;",
         )
         .map_err(|error| failed(path, &error))?;
     Ok(connection)

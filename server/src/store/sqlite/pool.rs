@@ -11,10 +11,12 @@ use futures_util::future::BoxFuture;
 use greffe_api::record::proof::Span;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{log, read, tree};
+use super::{log, read, signed, tree};
+use crate::domain::clock::Micros;
 use crate::journal::tree::Hash;
 use crate::store::{
-    LogRange, LoggedEvent, Place, Range, Reader, RoomEvent, RoomMessage, StoreError, StoredEvent, TextChange, Unread,
+    Keep, LogRange, LoggedEvent, Place, Range, Reader, RoomEvent, RoomMessage, Scanned, StoreError, StoredEvent,
+    TextChange, Unread,
 };
 
 /// Reads that may wait for a thread; who comes later waits before that.
@@ -81,7 +83,8 @@ fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
     queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
-fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
+/// A connection that cannot write, beside those that can.
+pub(crate) fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
     let text = path.to_str().ok_or_else(|| StoreError::Io("the path is not UTF-8".into()))?;
     let mut connection = SqliteConnection::establish(text).map_err(|error| StoreError::Io(error.to_string()))?;
     connection.batch_execute(
@@ -132,12 +135,37 @@ impl Reader for SqliteReader {
         self.run(tree::checkpoint).boxed()
     }
 
+    fn signed_sizes(&self, before: u64, at_most: usize) -> BoxFuture<'_, Result<Vec<u64>, StoreError>> {
+        self.run(move |connection| signed::sizes(connection, before, at_most)).boxed()
+    }
+
     fn newest(&self) -> BoxFuture<'_, Result<(u64, Hash), StoreError>> {
         self.run(tree::newest).boxed()
     }
 
     fn roots(&self, spans: Vec<Span>) -> BoxFuture<'_, Result<Vec<Hash>, StoreError>> {
         self.run(move |connection| tree::roots(connection, &spans)).boxed()
+    }
+
+    fn stored_rows(&self, begin: i64, end: i64, bodies: bool) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>> {
+        self.run(move |connection| read::stored_rows(connection, begin, end, bodies))
+            .boxed()
+    }
+
+    fn leaves(&self, first: i64, count: i64) -> BoxFuture<'_, Result<Vec<Hash>, StoreError>> {
+        self.run(move |connection| tree::leaves(connection, first, count)).boxed()
+    }
+
+    fn newest_seq(&self, room: i64, size: i64) -> BoxFuture<'_, Result<i64, StoreError>> {
+        self.run(move |connection| read::newest_seq(connection, room, size)).boxed()
+    }
+
+    fn scan(&self, first: i64, count: i64, keep: Keep) -> BoxFuture<'_, Result<Scanned, StoreError>> {
+        self.run(move |connection| read::scan(connection, first, count, &*keep)).boxed()
+    }
+
+    fn first_since(&self, time: Micros) -> BoxFuture<'_, Result<i64, StoreError>> {
+        self.run(move |connection| log::first_since(connection, time)).boxed()
     }
 
     fn row(&self, index: i64) -> BoxFuture<'_, Result<Option<StoredEvent>, StoreError>> {

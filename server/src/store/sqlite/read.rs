@@ -7,11 +7,13 @@ use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use greffe_api::v1::event_body::Content;
-use greffe_api::v1::{BodyState, EventKind};
+use greffe_api::v1::{BodyState, EventHead, EventKind};
 
 use crate::journal::event::{decode_content, decode_head};
 use crate::store::schema::{journal, reaction, read_mark, room, room_event, user};
-use crate::store::{Currency, Place, Range, RoomEvent, RoomMessage, StoreError, TextChange, Unread};
+use crate::store::{
+    Currency, Place, Range, RoomEvent, RoomMessage, Scanned, StoreError, StoredEvent, TextChange, Unread,
+};
 
 /// Reactions of a message that are listed.
 const REACTIONS: i64 = 100;
@@ -25,6 +27,8 @@ fn currency(state: i32) -> Currency {
         Currency::Current
     } else if state == BodyState::Replaced as i32 {
         Currency::Replaced
+    } else if state == BodyState::Erased as i32 {
+        Currency::Erased
     } else {
         Currency::Deleted
     }
@@ -214,7 +218,7 @@ pub(super) fn unread(
     // Counted up to 1,000, among the next 10,000 events, so that a room that somebody never reads costs no more than that.
     const MESSAGES: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM
         (SELECT kind, actor, state FROM room_event WHERE room = ?1 AND seq > ?2 ORDER BY seq LIMIT 10000)
-        WHERE kind = 10 AND actor <> ?3 AND state <> 2 LIMIT 1000)";
+        WHERE kind = 10 AND actor <> ?3 AND state < 2 LIMIT 1000)";
     const MENTIONS: &str =
         "SELECT count(*) AS n FROM (SELECT 1 FROM mention m JOIN room_event e ON e.room = m.room AND e.seq = m.seq
         WHERE m.user = ?3 AND m.room = ?1 AND m.seq > ?2 AND e.actor <> ?3 LIMIT 1000)";
@@ -284,6 +288,91 @@ pub(super) fn text_changes(
         }
     }
     Ok((changes, next))
+}
+
+/// Rows of a page of the journal at most.
+const PAGE_ROWS: i64 = 4096;
+
+pub(super) fn stored_rows(
+    connection: &mut SqliteConnection,
+    begin: i64,
+    end: i64,
+    bodies: bool,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let rows = journal::table
+        .filter(journal::idx.ge(begin).and(journal::idx.lt(end)))
+        .order(journal::idx)
+        .limit(PAGE_ROWS);
+    if !bodies {
+        let heads: Vec<Vec<u8>> = rows.select(journal::head).load(connection)?;
+        let bare = |head: Vec<u8>| StoredEvent {
+            head: head.into(),
+            body: None,
+        };
+        return Ok(heads.into_iter().map(bare).collect());
+    }
+    let rows = rows
+        .select((journal::head, journal::body))
+        .load_iter::<(Vec<u8>, Option<Vec<u8>>), DefaultLoadingMode>(connection)?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    for row in rows {
+        let (head, body) = row?;
+        bytes += head.len() + body.as_ref().map_or(0, Vec::len);
+        found.push(StoredEvent {
+            head: head.into(),
+            body: body.map(Bytes::from),
+        });
+        if bytes >= SCAN_BYTES {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn newest_seq(connection: &mut SqliteConnection, in_room: i64, size: i64) -> Result<i64, StoreError> {
+    let seq: Option<i64> = room_event::table
+        .filter(room_event::room.eq(in_room).and(room_event::idx.lt(size)))
+        .order(room_event::seq.desc())
+        .select(room_event::seq)
+        .first(connection)
+        .optional()?;
+    Ok(seq.unwrap_or(0))
+}
+
+/// Bytes of rows after which a scan gives what it has.
+const SCAN_BYTES: usize = 1 << 20;
+
+pub(super) fn scan(
+    connection: &mut SqliteConnection,
+    first: i64,
+    count: i64,
+    keep: &dyn Fn(&EventHead, Option<&[u8]>) -> bool,
+) -> Result<Scanned, StoreError> {
+    let rows = journal::table
+        .filter(journal::idx.ge(first))
+        .order(journal::idx)
+        .limit(count)
+        .select((journal::idx, journal::head, journal::body))
+        .load_iter::<(i64, Vec<u8>, Option<Vec<u8>>), DefaultLoadingMode>(connection)?;
+    let (mut found, mut bytes, mut next) = (Vec::new(), 0, None);
+    for row in rows {
+        let (index, head, body) = row?;
+        next = Some(index + 1);
+        let decoded = decode_head(&head).ok_or_else(|| StoreError::Database(format!("row {index} has no head")))?;
+        if !keep(&decoded, body.as_deref()) {
+            continue;
+        }
+        bytes += head.len() + body.as_ref().map_or(0, Vec::len);
+        let event = StoredEvent {
+            head: head.into(),
+            body: body.map(Bytes::from),
+        };
+        found.push((decoded, event));
+        if bytes >= SCAN_BYTES {
+            break;
+        }
+    }
+    Ok((found, next))
 }
 
 pub(super) fn password(connection: &mut SqliteConnection, no: i64) -> Result<Option<String>, StoreError> {

@@ -227,6 +227,22 @@ impl TextIndex {
         SqliteReader::start(path, 1)
     }
 
+    /// Takes out the texts of messages, given by number of the room and seq; `next` is where the index is.
+    pub fn take_out(&mut self, places: &[(i64, i64)], next: i64) -> Result<(), StoreError> {
+        let gone = places.iter().map(|(room, seq)| TextChange {
+            index: next,
+            room: *room,
+            seq: *seq,
+            text: None,
+        });
+        self.apply(&gone.collect::<Vec<_>>(), next)
+    }
+
+    /// Leaves nothing in the write-ahead log. False: somebody reads what was there before.
+    pub fn settle(&mut self) -> Result<bool, StoreError> {
+        super::truncate_log(&mut self.connection)
+    }
+
     /// Takes in what the rows before `next` do to texts.
     pub fn apply(&mut self, changes: &[TextChange], next: i64) -> Result<(), StoreError> {
         let newest = self.newest;

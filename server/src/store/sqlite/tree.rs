@@ -74,7 +74,7 @@ pub(super) fn backfill(connection: &mut SqliteConnection) -> Result<(), StoreErr
     })
 }
 
-fn leaves(connection: &mut SqliteConnection, first: i64, count: i64) -> Result<Vec<Hash>, StoreError> {
+pub(super) fn leaves(connection: &mut SqliteConnection, first: i64, count: i64) -> Result<Vec<Hash>, StoreError> {
     let leaves: Vec<Vec<u8>> = journal::table
         .filter(journal::idx.ge(first).and(journal::idx.lt(first + count)))
         .order(journal::idx)
@@ -140,8 +140,24 @@ pub(crate) fn kept(connection: &mut SqliteConnection) -> Result<Vec<(Subtree, Ha
         .collect()
 }
 
+/// A root that is kept.
+pub(crate) fn kept_root(connection: &mut SqliteConnection, of: Subtree) -> Result<Option<Hash>, StoreError> {
+    let level = i32::try_from(of.level).unwrap_or(i32::MAX);
+    let found: Option<Vec<u8>> = subtree::table
+        .find((level, number(of.number)?))
+        .select(subtree::root)
+        .first(connection)
+        .optional()?;
+    found.map(hash).transpose()
+}
+
+/// How many roots are kept.
+pub(crate) fn count_kept(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(subtree::table.count().get_result(connection)?)
+}
+
 /// Size and root of the journal.
-pub(super) fn newest(connection: &mut SqliteConnection) -> Result<(u64, Hash), StoreError> {
+pub(crate) fn newest(connection: &mut SqliteConnection) -> Result<(u64, Hash), StoreError> {
     let edge = head(connection)?.edge;
     Ok((edge.size(), edge.root()))
 }
