@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     chat::ChatArgs,
+    checkpoint::CheckpointArgs,
     completions::CompletionsArgs,
+    export::ExportArgs,
     files::FilesArgs,
     login::LoginArgs,
     man::ManArgs,
@@ -79,13 +81,10 @@ pub(crate) enum Command {
     Logout,
     /// Show who is logged in
     Whoami,
-    /// Change the password
     Passwd(PasswdArgs),
-    /// Set a new password with the operator's one-time code, and log in
     ResetPassword(ResetPasswordArgs),
     /// List the sessions of the account, or end one
     Sessions(SessionsArgs),
-    /// Chat, live
     Chat(ChatArgs),
     /// Send a message
     Send(SendArgs),
@@ -97,19 +96,18 @@ pub(crate) enum Command {
     Delete(DeleteArgs),
     /// React to a message
     React(ReactArgs),
-    /// Report a message to whoever runs the server
     Report(ReportArgs),
-    /// Send, fetch and list files
     Files(FilesArgs),
     /// List rooms, and manage them
     Rooms(RoomsArgs),
     /// List users
     Users(UsersArgs),
-    /// Find messages
     Search(SearchArgs),
     /// Mark a room as read
     Read(ReadArgs),
-    /// Print a completion script for a shell
+    Export(ExportArgs),
+    /// Print the checkpoint of the server's record, or check one that you kept
+    Checkpoint(CheckpointArgs),
     Completions(CompletionsArgs),
     /// Print the manual page, or write all of them to a directory
     Man(ManArgs),

@@ -1,9 +1,11 @@
 //! The commands, one file each, and what they share: the connection, the login, and names for what they are told.
 
 pub(crate) mod chat;
+pub(crate) mod checkpoint;
 pub(crate) mod completions;
 pub(crate) mod context;
 pub(crate) mod ending;
+pub(crate) mod export;
 pub(crate) mod files;
 pub(crate) mod login;
 pub(crate) mod logout;
@@ -52,6 +54,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
         Command::Users(args) => users::run(args, context).await,
         Command::Search(args) => search::run(args, context).await,
         Command::Read(args) => read::run(args, context).await,
+        Command::Export(args) => export::run(args, context).await,
+        Command::Checkpoint(args) => checkpoint::run(args, context).await,
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
     }

@@ -54,7 +54,9 @@
 //! # }
 //! ```
 //!
-//! [`Operator`] makes the calls of the operators' API, over the socket of this machine or from afar.
+//! [`Operator`] makes the calls of the operators' API and of that of the record, over the socket of this machine or from afar. Exports come file by
+//! file into an [`ExportSink`]: those of cases by [`Operator::download_export`], which goes on after a cut, and what a member did by
+//! [`Client::export_my_data`].
 //!
 //! Everything takes deadlines from [`Options`]; every queue is bounded. Errors are one type, [`Error`], whether they came as the status of
 //! a call or within a stream: match on [`Error::reason`], never on texts.
@@ -64,14 +66,18 @@ pub mod terminal;
 
 /// The messages of the operators' API, `greffe.admin.v1`, as generated from `proto/`.
 pub use greffe_api::admin::v1 as admin_api;
+/// The messages of the API of the record, `greffe.record.v1`, as generated from `proto/`.
+pub use greffe_api::record_api::v1 as record_api;
 /// The messages of the members' API, `greffe.v1`, as generated from `proto/`.
 pub use greffe_api::v1 as api;
 pub use sdk::address::{DEFAULT_SERVER, ServerAddress};
 pub use sdk::client::{CallObserver, Client, Options, WaitObserver, new_request_id};
 pub use sdk::error::{Code, Error, reason};
+pub use sdk::exports::ExportSink;
 pub use sdk::feed::{Action, Feed, FeedOptions, Item, Outbox, Ticket};
 pub use sdk::files::{FileQuery, NewFile, Progress, ProgressObserver, Sha256};
 pub use sdk::methods::Method;
 pub use sdk::operator::Operator;
 pub use sdk::rooms::NewRoom;
 pub use sdk::trust::{Fingerprint, KnownServers, Trust};
+pub use sdk::witness::{Compared, KeptCheckpoint, Witnessed, on_paper};

@@ -18,13 +18,13 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let ui = Ui::new(cli.global.json, cli.global.no_color, error::hint);
     let exit = match run(cli, ui) {
-        Ok(()) => Exit::Done,
+        Ok(exit) => exit,
         Err(error) => ui.fail(&error),
     };
     exit.into()
 }
 
-fn run(cli: Cli, ui: Ui) -> Result<(), CommandError> {
+fn run(cli: Cli, ui: Ui) -> Result<Exit, CommandError> {
     // Everything names its provider; this is for what might not.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -33,8 +33,11 @@ fn run(cli: Cli, ui: Ui) -> Result<(), CommandError> {
         .build()
         .map_err(|error| CommandError::Failed(format!("the program cannot start its threads: {error}")))?;
     let context = Context::new(cli.global, ui)?;
-    let result = runtime.block_on(commands::run(cli.command, &context));
+    let (result, in_order) = runtime.block_on(async {
+        let result = commands::run(cli.command, &context).await;
+        (result, context.watch.end().await)
+    });
     // A thread that waits for a terminal or a pipe must not keep the program alive.
     runtime.shutdown_background();
-    result
+    result.map(|()| if in_order { Exit::Done } else { Exit::Failed })
 }

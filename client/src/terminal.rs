@@ -2,9 +2,12 @@
 //!
 //! It is here so that it exists once. It is no part of the SDK: it prints, reads the environment, and may change with any version.
 
+pub mod checkpoint;
 pub mod config;
 pub mod documents;
 pub mod error;
+pub mod export;
+pub mod local_files;
 pub mod password;
 pub mod progress;
 pub mod shell;
@@ -13,3 +16,4 @@ pub mod stdin;
 pub mod text;
 pub mod time;
 pub mod ui;
+pub mod witness;

@@ -5,6 +5,7 @@ mod completion;
 mod console;
 mod gate;
 mod look;
+mod record;
 mod session;
 mod sign_in;
 mod state;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use greffe::{Client, DEFAULT_SERVER, KnownServers, Options, ServerAddress, Trust, WaitObserver};
 
+use greffe::terminal::witness::{SELDOM, Watch, is_due};
+
 use super::show_rpc;
 use crate::cli::GlobalArgs;
 use crate::config::{Config, read_token_file};
@@ -20,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) ui: Ui,
     /// What is kept on this machine.
     pub(crate) config: Config,
+    /// Looks at the server's record meanwhile.
+    pub(crate) watch: Watch,
 }
 
 impl Context {
@@ -29,6 +33,7 @@ impl Context {
             global,
             ui,
             config: Config::locate()?,
+            watch: Watch::default(),
         })
     }
 
@@ -73,6 +78,7 @@ impl Context {
         });
         let options = Options {
             trust,
+            witness: Some(self.config.witness()),
             client_name: "greffe-cli".to_owned(),
             retry_for,
             observer,
@@ -92,9 +98,25 @@ impl Context {
 
     /// Connects with the login that the options ask for.
     pub(crate) async fn client(&self) -> Result<Client, CommandError> {
+        let client = self.unwatched_client().await?;
+        self.look_at_record(&client, SELDOM);
+        Ok(client)
+    }
+
+    /// The same, without looking at the server's record meanwhile.
+    pub(crate) async fn unwatched_client(&self) -> Result<Client, CommandError> {
         // Without a login there is nothing to connect for.
         let token = self.token()?.ok_or_else(|| self.not_logged_in())?;
         Ok(self.connect().await?.with_token(&token)?)
+    }
+
+    /// Looks at the checkpoint of the server's record meanwhile, unless that was done a short time ago.
+    pub(crate) fn look_at_record(&self, client: &Client, every: Duration) {
+        // Who wants to see the calls of a command wants to see no others.
+        if !self.global.show_rpc && is_due(client.last_witnessed(), every) {
+            let client = client.clone();
+            self.watch.begin(self.ui, async move { client.witness().await });
+        }
     }
 
     /// The token to use, if there is one.

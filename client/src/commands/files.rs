@@ -41,13 +41,9 @@ pub(crate) struct FilesArgs {
 
 #[derive(Debug, Subcommand)]
 enum FilesCommand {
-    /// Send files
     Put(put::PutArgs),
-    /// Fetch a file
     Get(get::GetArgs),
-    /// List files
     Ls(list::LsArgs),
-    /// Take a file away
     Rm(RmArgs),
     /// Share a file in another room too
     Share(ShareArgs),

@@ -1,5 +1,7 @@
 //! `greffe login`
 
+use std::time::Duration;
+
 use clap::Args;
 use greffe::Client;
 use greffe::api::LogInResponse;
@@ -56,6 +58,7 @@ pub(crate) async fn log_in(
     let answer = client.log_in(user, &password).await?;
     let name = answer.user.as_ref().map_or(user, |user| user.name.as_str());
     context.config.save_login(client.address(), name, &answer.token)?;
+    context.look_at_record(&client.with_token(&answer.token)?, Duration::ZERO);
     context.ui.note(&format!("logged in to {} as {name}", client.address()));
     Ok(answer)
 }

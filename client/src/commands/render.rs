@@ -224,7 +224,7 @@ fn without_body(head: &EventHead, state: BodyState) -> Telling {
         BodyState::Deleted => "was deleted",
         BodyState::Erased => "was erased",
         BodyState::Withheld => "is from before you may read",
-        BodyState::Unspecified => return Telling::Nothing,
+        BodyState::Unspecified | BodyState::OutOfScope => return Telling::Nothing,
     };
     match head.kind() {
         EventKind::MessagePosted => Telling::Notice(format!("wrote a message that {why}")),

@@ -43,6 +43,9 @@ const WORTH_TELLING: Duration = Duration::from_secs(2);
 pub struct Options {
     /// How a TLS server is recognised. Default: by the certificate seen first, kept in `known_servers` in the current directory.
     pub trust: Trust,
+    /// The directory in which the newest checkpoint of each server is kept by [`Client::witness`]; none: nothing is. Default: `witness` in the
+    /// current directory.
+    pub witness: Option<PathBuf>,
     /// The client's name, shown to the user in the list of sessions. At most 64 characters with the version.
     pub client_name: String,
     /// The client's version.
@@ -63,6 +66,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             trust: Trust::FirstUse(KnownServers::new("known_servers")),
+            witness: Some(PathBuf::from("witness")),
             client_name: "greffe-sdk".to_owned(),
             client_version: env!("CARGO_PKG_VERSION").to_owned(),
             connect_timeout: Duration::from_secs(10),
@@ -78,6 +82,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("trust", &self.trust)
+            .field("witness", &self.witness)
             .field("client_name", &self.client_name)
             .field("client_version", &self.client_version)
             .field("connect_timeout", &self.connect_timeout)

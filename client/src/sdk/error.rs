@@ -34,6 +34,14 @@ pub mod reason {
     pub const SOURCE_UNREADABLE: &str = "SOURCE_UNREADABLE";
     /// What is to be sent became shorter or longer meanwhile. [`Code::Aborted`](super::Code::Aborted).
     pub const SOURCE_CHANGED: &str = "SOURCE_CHANGED";
+    /// The server's record is not what it was. The text shows both checkpoints. [`Code::DataLoss`](super::Code::DataLoss).
+    pub const RECORD_CHANGED: &str = "RECORD_CHANGED";
+    /// Checkpoints are signed with another key, for which the one before does not vouch. [`Code::DataLoss`](super::Code::DataLoss).
+    pub const KEY_REPLACED: &str = "KEY_REPLACED";
+    /// What was kept of a server cannot be read or written. [`Code::FailedPrecondition`](super::Code::FailedPrecondition).
+    pub const WITNESS_UNUSABLE: &str = "WITNESS_UNUSABLE";
+    /// What should be a checkpoint is none. [`Code::InvalidArgument`](super::Code::InvalidArgument).
+    pub const CHECKPOINT_UNREADABLE: &str = "CHECKPOINT_UNREADABLE";
     /// What comes cannot be written. [`Code::FailedPrecondition`](super::Code::FailedPrecondition).
     pub const SINK_UNWRITABLE: &str = "SINK_UNWRITABLE";
 }

@@ -110,6 +110,12 @@ calls! { true
         GetFile: GetFileRequest => GetFileResponse,
         ListFiles: ListFilesRequest => ListFilesResponse,
     }
+    ProofService {
+        GetCheckpoint: GetCheckpointRequest => GetCheckpointResponse,
+        GetConsistencyProof: GetConsistencyProofRequest => GetConsistencyProofResponse,
+        GetInclusionProof: GetInclusionProofRequest => GetInclusionProofResponse,
+        ListKeys: ListKeysRequest => ListKeysResponse,
+    }
 }
 
 // Calls that take or give a secret are never replayed.

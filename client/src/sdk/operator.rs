@@ -1,6 +1,6 @@
 //! The operators' port: the same connection and the same patience, for the services of `greffe.admin.v1`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::client::{Client, Options};
 use super::error::Error;
@@ -45,6 +45,15 @@ impl Operator {
     /// The certificate that was trusted because it was the first one seen from this server. Told once: show it to the user.
     pub fn take_first_contact(&self) -> Option<Fingerprint> {
         self.client.take_first_contact()
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Where checkpoints are kept.
+    pub(crate) fn witness_directory(&self) -> Option<&Path> {
+        self.client.options().witness.as_deref()
     }
 
     /// The client's name and version, as a login shows it.

@@ -7,10 +7,10 @@ use super::methods::Method;
 
 /// A change, or a read of content: with a `request_id`.
 macro_rules! changes {
-    ($($service:ident { $($method:ident: $request:ty => $response:ty),* $(,)? })*) => { $($(
+    ($package:literal $($service:ident { $($method:ident: $request:ty => $response:ty),* $(,)? })*) => { $($(
         impl Method for $request {
             type Response = $response;
-            const PATH: &'static str = concat!("/greffe.admin.v1.", stringify!($service), "/", stringify!($method));
+            const PATH: &'static str = concat!("/", $package, ".", stringify!($service), "/", stringify!($method));
             const REPEATABLE: bool = true;
             fn request_id(&mut self) -> Option<&mut String> {
                 Some(&mut self.request_id)
@@ -21,10 +21,10 @@ macro_rules! changes {
 
 /// A call without a `request_id`.
 macro_rules! calls {
-    ($repeatable:literal $($service:ident { $($method:ident: $request:ty => $response:ty),* $(,)? })*) => { $($(
+    ($package:literal $repeatable:literal $($service:ident { $($method:ident: $request:ty => $response:ty),* $(,)? })*) => { $($(
         impl Method for $request {
             type Response = $response;
-            const PATH: &'static str = concat!("/greffe.admin.v1.", stringify!($service), "/", stringify!($method));
+            const PATH: &'static str = concat!("/", $package, ".", stringify!($service), "/", stringify!($method));
             const REPEATABLE: bool = $repeatable;
             fn request_id(&mut self) -> Option<&mut String> {
                 None
@@ -33,7 +33,10 @@ macro_rules! calls {
     )*)* };
 }
 
+pub(super) use {calls, changes};
+
 changes! {
+    "greffe.admin.v1"
     BanAdminService {
         CreateBan: CreateBanRequest => CreateBanResponse,
         LiftBan: LiftBanRequest => LiftBanResponse,
@@ -76,7 +79,8 @@ changes! {
     }
 }
 
-calls! { true
+calls! {
+    "greffe.admin.v1" true
     AdminAuthService {
         LogOut: LogOutRequest => LogOutResponse,
         WhoAmI: WhoAmIRequest => WhoAmIResponse,
@@ -111,7 +115,8 @@ calls! { true
 }
 
 // It takes and gives a secret: never replayed.
-calls! { false
+calls! {
+    "greffe.admin.v1" false
     AdminAuthService {
         LogIn: LogInRequest => LogInResponse,
     }

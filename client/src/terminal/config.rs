@@ -8,6 +8,7 @@
 //!   accounts/<server>/<user>          a token, 0600
 //!   accounts/<server>/.current        the user of the last login there
 //!   transfers/<server>/               how far files are on their way, so that the same command goes on with them
+//!   witness/<server>-<hash>/          the newest checkpoint of a server's record, some older ones, and what did not fit
 //!   operators/, current-operator      the same for logins at operators' ports
 //! ```
 
@@ -81,6 +82,11 @@ impl Config {
     /// The file with the certificates of known servers.
     pub fn known_servers(&self) -> PathBuf {
         self.directory.join("known_servers")
+    }
+
+    /// The directory with the checkpoints of servers.
+    pub fn witness(&self) -> PathBuf {
+        self.directory.join("witness")
     }
 
     /// The file with the lines typed at the prompt. Its directory exists afterwards.

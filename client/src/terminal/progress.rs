@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use unicode_width::UnicodeWidthStr as _;
@@ -46,19 +46,38 @@ impl ProgressLine {
 
     /// Shows how far it is, if it is time to.
     pub fn show(&self, done: u64, total: u64) {
-        let Some(state) = &self.state else { return };
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut state) = self.state() else { return };
         let now = Instant::now();
         let words = state.meter.words(done, total, now);
+        self.draw(&mut state, now, Some(&bar(done, total)), &words);
+    }
+
+    /// Shows how far a step is that is not counted in bytes; `total` is 0 if that is not known. `step` is safe to show.
+    pub fn step(&self, step: &str, done: u64, total: u64) {
+        let Some(mut state) = self.state() else { return };
+        if total == 0 {
+            self.draw(&mut state, Instant::now(), None, step);
+        } else {
+            let words = format!("{:>3} %  {step}", percent(done, total));
+            self.draw(&mut state, Instant::now(), Some(&bar(done, total)), &words);
+        }
+    }
+
+    fn state(&self) -> Option<MutexGuard<'_, State>> {
+        Some(self.state.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn draw(&self, state: &mut State, now: Instant, bar: Option<&str>, words: &str) {
         if state.drawn.is_some_and(|drawn| now - drawn < REDRAWN) {
             return;
         }
         state.drawn = Some(now);
         // A line that is wider than the terminal would not be drawn over.
+        let bar = bar.map(|bar| format!("{bar} ")).unwrap_or_default();
         let lines = [
-            format!("{}  {} {words}", self.name, bar(done, total)),
+            format!("{}  {bar}{words}", self.name),
             format!("{}  {words}", self.name),
-            words,
+            words.to_owned(),
         ];
         let width = width();
         let line = lines.iter().find(|line| line.width() < width).unwrap_or(&lines[2]);
@@ -108,6 +127,18 @@ impl Meter {
             let left = u64::try_from(left).unwrap_or(u64::MAX);
             // Writing to a string cannot fail.
             let _ = write!(words, "  {}/s  {} left", amount(rate), span(left));
+        }
+        words
+    }
+
+    /// How much came, and how fast, in words; of a transfer of which nobody knows how much there is.
+    pub fn rate(&self, came: u64, now: Instant) -> String {
+        let mut words = amount(came);
+        let elapsed = now.saturating_duration_since(self.start);
+        if elapsed >= FIRST_RATE {
+            let rate = u128::from(came) * 1000 / elapsed.as_millis().max(1);
+            // Writing to a string cannot fail.
+            let _ = write!(words, "  {}/s", amount(u64::try_from(rate).unwrap_or(u64::MAX)));
         }
         words
     }

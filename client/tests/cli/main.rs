@@ -5,6 +5,8 @@ mod accounts;
 #[cfg(unix)]
 mod chat;
 #[cfg(unix)]
+mod exporting;
+#[cfg(unix)]
 mod files;
 #[cfg(unix)]
 mod messages;

@@ -13,8 +13,10 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use greffe::api::MemberRole;
 use greffe::{Client, Feed, FeedOptions, Item, Outbox};
+use tokio::sync::mpsc;
 
 use super::console::Console;
+use super::record;
 use super::state::{Rooms, TypingTold};
 use super::terminal::Keyed;
 use super::words::{self, Typed, Word};
@@ -68,6 +70,10 @@ pub(crate) struct Session {
     held: Option<String>,
     refused: usize,
     read: HashMap<String, i64>,
+    /// What is found out about the server's record.
+    record: mpsc::Receiver<Result<String, CommandError>>,
+    /// What is wrong with it: the chat goes on, and ends with this.
+    finding: Option<CommandError>,
 }
 
 /// Whether the chat goes on.
@@ -88,6 +94,8 @@ impl Session {
         });
         Ok(Self {
             transfers: Transfers::new(client.clone(), config, names.me()),
+            record: record::follow(client.clone()),
+            finding: None,
             outbox: feed.outbox(),
             feed,
             client,
@@ -201,6 +209,7 @@ impl Session {
                 },
                 Some(answered) = self.answers.next() => self.answered(answered).await,
                 news = self.transfers.news() => self.tell_transfer(news).await,
+                Some(found) = self.record.recv() => self.tell_record(found).await,
                 _ = tick.tick() => {
                     self.tick().await;
                     if self.held.is_some() && self.away_since.elapsed() > LAST_LINES && !self.connected {
@@ -271,7 +280,20 @@ impl Session {
                 self.refused
             )));
         }
-        Ok(())
+        self.finding.take().map_or(Ok(()), Err)
+    }
+
+    /// Says what was found out about the server's record.
+    async fn tell_record(&mut self, found: Result<String, CommandError>) {
+        match found {
+            Ok(text) => self.console.note(&text).await,
+            Err(error) => {
+                for line in error.to_string().lines() {
+                    self.console.alarm(line).await;
+                }
+                self.finding = Some(error);
+            }
+        }
     }
 
     fn ready(&self) {

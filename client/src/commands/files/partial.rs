@@ -1,8 +1,10 @@
 //! A file that is on its way down: written under a name of its own, and put in its place when it is whole, without ever replacing anything.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use greffe::terminal::local_files::{self, absent_is_fine, create, open_existing, place, sync_directory};
 
 use super::local_name::{LONGEST, local_name, numbered};
 use super::notes::{DownloadNote, FileIdentity, Notes, forget, keep, load};
@@ -159,55 +161,14 @@ fn beside(target: &Path) -> Result<PathBuf, CommandError> {
     Ok(target.with_file_name(partial))
 }
 
-/// Opens a file that is there, if it is one: no link is followed, and nothing is waited for.
-fn open_existing(path: &Path) -> io::Result<Option<(File, fs::Metadata)>> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    #[cfg(unix)]
-    {
-        use rustix::fs::OFlags;
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits().cast_signed());
-    }
-    let found = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        found => found?,
-    };
-    if !found.file_type().is_file() {
-        return Err(io::Error::other("it is a link, a directory or a device; remove it"));
-    }
-    let file = match options.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let metadata = file.metadata()?;
-    if metadata.file_type().is_file() {
-        Ok(Some((file, metadata)))
-    } else {
-        Err(io::Error::other("it is no file"))
-    }
-}
-
-/// Creates a file that only this user can read and that was not there.
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    // An exclusive creation follows no link.
-    options.read(true).write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
 fn lock(file: &File, path: &Path) -> Result<(), CommandError> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(fs::TryLockError::WouldBlock) => Err(CommandError::Failed(format!(
+    match local_files::lock(file) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CommandError::Failed(format!(
             "another program is writing {}; wait until it is done, or put the file elsewhere with `-o PATH`",
             path.display()
         ))),
-        // Some network file systems have no locks: there, two downloads of one name at a time are the user's to avoid.
-        Err(fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
-        Err(fs::TryLockError::Error(error)) => Err(unusable(path, &error)),
+        Err(error) => Err(unusable(path, &error)),
     }
 }
 
@@ -215,49 +176,6 @@ fn lock(file: &File, path: &Path) -> Result<(), CommandError> {
 fn is_still(path: &Path, opened: &fs::Metadata) -> bool {
     fs::symlink_metadata(path)
         .is_ok_and(|now| now.file_type().is_file() && FileIdentity::of(&now) == FileIdentity::of(opened))
-}
-
-/// Gives a file another name in the same directory, if that is free.
-fn place(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Ok(()) => fs::remove_file(from),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // Some file systems have no hard links.
-        Err(error) => rename_if_free(from, to).map_err(|_| error),
-    }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn rename_if_free(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn rename_if_free(_: &Path, _: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// Makes the name durable, which is in the directory.
-#[cfg(unix)]
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
 }
 
 fn unusable(path: &Path, error: &io::Error) -> CommandError {
@@ -383,17 +301,6 @@ mod tests {
         assert_eq!(fs::read_to_string(place.path("a.txt"))?, "old");
         assert_eq!(fs::read_to_string(place.path("a (3).txt"))?, "new");
         assert_eq!(place.left()?, ["a (2).txt", "a (3).txt", "a.txt"]);
-        Ok(())
-    }
-
-    #[test]
-    fn a_name_without_hard_links_is_given_if_it_is_free() -> Result<(), Box<dyn Error>> {
-        let place = Place::new()?;
-        fs::write(place.path("from"), "new")?;
-        fs::write(place.path("taken"), "old")?;
-        assert!(rename_if_free(&place.path("from"), &place.path("taken")).is_err());
-        rename_if_free(&place.path("from"), &place.path("free"))?;
-        assert_eq!(place.left()?, ["free", "taken"]);
         Ok(())
     }
 }
