@@ -9,9 +9,15 @@ use crate::commands::{
     alert::AlertArgs,
     backup::BackupArgs,
     ban::{BanArgs, UnbanArgs},
+    case::CaseArgs,
+    checkpoint::CheckpointArgs,
     completions::CompletionsArgs,
     drain::DrainArgs,
+    erase::EraseArgs,
+    erasures::ErasuresArgs,
+    export::ExportArgs,
     files::FilesArgs,
+    hold::HoldArgs,
     invitations::InvitationsArgs,
     kick::KickArgs,
     log::LogArgs,
@@ -20,11 +26,13 @@ use crate::commands::{
     message::MessageArgs,
     notice::NoticeArgs,
     reports::ReportsArgs,
+    retention::RetentionArgs,
     rooms::RoomsArgs,
     sessions::SessionsArgs,
     since::SinceArgs,
     stop::StopArgs,
     users::UsersArgs,
+    verify::VerifyArgs,
 };
 use crate::span::{self, SpanError};
 
@@ -112,13 +120,9 @@ pub(crate) enum Command {
     Status,
     /// Watch sessions and rates, live
     Top,
-    /// Tell everyone something, now and while it is valid
     Alert(AlertArgs),
-    /// Write to a user as the operator, or read that conversation
     Message(MessageArgs),
-    /// End all sessions of a user, or one session
     Kick(KickArgs),
-    /// Ban a user, an address or a network
     Ban(BanArgs),
     /// Lift a ban
     Unban(UnbanArgs),
@@ -128,7 +132,6 @@ pub(crate) enum Command {
     Users(UsersArgs),
     /// List invitations, and manage them
     Invitations(InvitationsArgs),
-    /// List who is logged in, and what they have open
     Sessions(SessionsArgs),
     /// List rooms, or archive one
     Rooms(RoomsArgs),
@@ -136,25 +139,25 @@ pub(crate) enum Command {
     Files(FilesArgs),
     /// List what members reported, read and resolve it
     Reports(ReportsArgs),
-    /// Set the notice that everyone is told who comes here
     Notice(NoticeArgs),
-    /// Send clients away for a while and take no new logins
     Drain(DrainArgs),
-    /// Stop the server, now or later
     Stop(StopArgs),
-    /// Back the server up while it runs
     Backup(BackupArgs),
-    /// Show who connected, or what operators did
     Log(LogArgs),
-    /// Print what was done since a time, as commands to run again on a restored server
+    Case(CaseArgs),
+    Export(ExportArgs),
+    Verify(VerifyArgs),
+    Hold(HoldArgs),
+    Erase(EraseArgs),
+    Erasures(ErasuresArgs),
+    Retention(RetentionArgs),
+    Checkpoint(CheckpointArgs),
     Since(SinceArgs),
-    /// Log in at the operators' port of another machine
     Login(LoginArgs),
     /// Log out there and forget the token
     Logout,
     /// Show who acts, and with which roles
     Whoami,
-    /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write all of them to a directory
     Man(ManArgs),

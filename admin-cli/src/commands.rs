@@ -4,9 +4,15 @@ pub(crate) mod alert;
 pub(crate) mod backup;
 pub(crate) mod ban;
 pub(crate) mod bans;
+pub(crate) mod case;
+pub(crate) mod checkpoint;
 pub(crate) mod completions;
 pub(crate) mod drain;
+pub(crate) mod erase;
+pub(crate) mod erasures;
+pub(crate) mod export;
 pub(crate) mod files;
+pub(crate) mod hold;
 pub(crate) mod invitations;
 pub(crate) mod kick;
 pub(crate) mod log;
@@ -17,13 +23,16 @@ pub(crate) mod message;
 pub(crate) mod notice;
 pub(crate) mod preview;
 pub(crate) mod reports;
+pub(crate) mod retention;
 pub(crate) mod rooms;
 pub(crate) mod sessions;
 pub(crate) mod since;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod subjects;
 pub(crate) mod top;
 pub(crate) mod users;
+pub(crate) mod verify;
 pub(crate) mod whoami;
 
 use greffe::terminal::error::CommandError;
@@ -56,6 +65,14 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
         Command::Stop(args) => stop::run(args, context).await,
         Command::Backup(args) => backup::run(args, context).await,
         Command::Log(args) => log::run(args, context).await,
+        Command::Case(args) => case::run(args, context).await,
+        Command::Export(args) => export::run(args, context).await,
+        Command::Verify(args) => verify::run(&args, context),
+        Command::Hold(args) => hold::run(args, context).await,
+        Command::Erase(args) => erase::run(args, context).await,
+        Command::Erasures(args) => erasures::run(args, context).await,
+        Command::Retention(args) => retention::run(args, context).await,
+        Command::Checkpoint(args) => checkpoint::run(args, context).await,
         Command::Since(args) => since::run(&args, context).await,
         Command::Login(args) => login::run(args, context).await,
         Command::Logout => logout::run(context).await,

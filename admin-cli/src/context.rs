@@ -10,6 +10,7 @@ use greffe::terminal::error::CommandError;
 use greffe::terminal::show_rpc;
 use greffe::terminal::text::visible;
 use greffe::terminal::ui::Ui;
+use greffe::terminal::witness::{SELDOM, Watch, is_due};
 use greffe::{CallObserver, KnownServers, Operator, Options, ServerAddress, Trust, WaitObserver};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     usual_reason: Option<&'static str>,
     /// The connection, made when it is first needed.
     connection: Arc<OnceCell<Operator>>,
+    /// Looks at the server's record meanwhile.
+    pub(crate) watch: Arc<Watch>,
 }
 
 impl Context {
@@ -57,6 +60,7 @@ impl Context {
             config: Config::locate_for_operators()?,
             usual_reason: None,
             connection: Arc::default(),
+            watch: Arc::default(),
         })
     }
 
@@ -68,6 +72,7 @@ impl Context {
             config: self.config.clone(),
             usual_reason,
             connection: Arc::clone(&self.connection),
+            watch: Arc::clone(&self.watch),
         }
     }
 
@@ -105,6 +110,7 @@ impl Context {
         let waiting: WaitObserver = Arc::new(move |why, for_at_most| ui.waits(why, for_at_most));
         let options = Options {
             trust,
+            witness: Some(self.config.witness()),
             client_name: "greffe-admin".to_owned(),
             client_version: env!("CARGO_PKG_VERSION").to_owned(),
             call_timeout,
@@ -131,7 +137,29 @@ impl Context {
 
     /// The connection, with the login that the options ask for; over the socket none is needed.
     pub(crate) async fn operator(&self) -> Result<&Operator, CommandError> {
+        let connect = || async {
+            let (operator, place) = (self.log_in(CALL_TIMEOUT).await?, self.place_name()?);
+            // Who wants to see the calls of a command wants to see no others.
+            if !self.global.show_rpc && is_due(operator.last_witnessed(&place), SELDOM) {
+                let operator = operator.clone();
+                self.watch.begin(self.ui, async move { operator.witness(&place).await });
+            }
+            Ok(operator)
+        };
+        self.connection.get_or_try_init(connect).await
+    }
+
+    /// The connection, without looking at the server's record meanwhile.
+    pub(crate) async fn unwatched_operator(&self) -> Result<&Operator, CommandError> {
         self.connection.get_or_try_init(|| self.log_in(CALL_TIMEOUT)).await
+    }
+
+    /// Where the server is, as what is kept of it is named.
+    pub(crate) fn place_name(&self) -> Result<String, CommandError> {
+        Ok(match self.place()? {
+            Place::Network(address) => address.to_string(),
+            Place::Socket(path) => format!("unix:{}", path.canonicalize().unwrap_or(path).display()),
+        })
     }
 
     /// A connection of its own, for calls of which one try may take `call_timeout`.

@@ -31,7 +31,10 @@ fn server_hint(error: &Error) -> Option<&'static str> {
             "log in again with `greffe-admin --server URL login USER`; operators' sessions end after 30 minutes without use",
         )
     } else if known(ErrorReason::ServerRoleRequired) {
-        Some("an operator at the server's machine gives the role: `greffe-admin users role USER operator`")
+        Some(
+            "an operator at the server's machine gives roles: `greffe-admin users role USER operator`, or `investigator` for work with the \
+             record, or both",
+        )
     } else if known(ErrorReason::WrongCredentials) {
         Some("check the user name and the password")
     } else if known(ErrorReason::UnknownMethod) {
@@ -59,6 +62,36 @@ fn server_hint(error: &Error) -> Option<&'static str> {
         Some("choose another name: a name is never given twice")
     } else if known(ErrorReason::OutcomeUnknown) {
         Some("look with `greffe-admin log audit` whether it was done before you do it again")
+    } else {
+        record_hint(error)
+    }
+}
+
+/// What to do when the record refuses.
+fn record_hint(error: &Error) -> Option<&'static str> {
+    let known = |reason| error.is(reason);
+    if known(ErrorReason::CaseNotFound) {
+        Some("list the cases with `greffe-admin case list`")
+    } else if known(ErrorReason::CaseNotOpen) {
+        Some("`greffe-admin case show ID` tells its state; `greffe-admin case open` opens another one")
+    } else if known(ErrorReason::OutOfScope) {
+        Some("`greffe-admin case show ID` tells what may be read; this attempt stands in the record")
+    } else if known(ErrorReason::SecondInvestigatorRequired) {
+        Some(
+            "two investigators log in at the operators' port: one opens the case, `greffe-admin --server URL login USER`, the other approves it",
+        )
+    } else if known(ErrorReason::HoldNotFound) {
+        Some("list the holds with `greffe-admin hold list`")
+    } else if known(ErrorReason::Held) {
+        Some("list what is held with `greffe-admin hold list`")
+    } else if known(ErrorReason::ErasureNotFound) {
+        Some("list the erasures with `greffe-admin erasures`")
+    } else if known(ErrorReason::ExportNotFound) {
+        Some("order another one with `greffe-admin export --case ID -o PATH`")
+    } else if known(ErrorReason::ExportFailed) {
+        Some(
+            "what was erased meanwhile cannot be exported as it was: order another one with `greffe-admin export --case ID -o PATH`",
+        )
     } else {
         None
     }

@@ -8,6 +8,7 @@ mod moment;
 mod output;
 mod prompt;
 mod span;
+mod subject;
 mod target;
 
 use std::io::{self, IsTerminal as _};
@@ -33,13 +34,13 @@ fn main() -> ExitCode {
             .into();
     }
     let exit = match run(cli, ui) {
-        Ok(()) => Exit::Done,
+        Ok(exit) => exit,
         Err(error) => ui.fail(&error),
     };
     exit.into()
 }
 
-fn run(cli: Cli, ui: Ui) -> Result<(), CommandError> {
+fn run(cli: Cli, ui: Ui) -> Result<Exit, CommandError> {
     // Everything names its provider; this is for what might not.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -48,13 +49,14 @@ fn run(cli: Cli, ui: Ui) -> Result<(), CommandError> {
         .build()
         .map_err(|error| CommandError::Failed(format!("the program cannot start its threads: {error}")))?;
     let context = Context::new(cli.global, ui)?;
-    let result = runtime.block_on(async {
-        match cli.command {
+    let (result, in_order) = runtime.block_on(async {
+        let result = match cli.command {
             Some(command) => commands::run(command, &context).await,
             None => prompt::run(&context).await,
-        }
+        };
+        (result, context.watch.end().await)
     });
     // A thread that waits for a terminal must not keep the program alive.
     runtime.shutdown_background();
-    result
+    result.map(|()| if in_order { Exit::Done } else { Exit::Failed })
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod entry;
 pub(crate) mod pages;
+pub(crate) mod record;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use greffe::admin_api::LogEntry;
 use greffe::terminal::error::CommandError;
 use jiff::Timestamp;
 
+use super::case::read::{self, ChatArgs};
 use crate::context::Context;
 use crate::moment::{self, MomentError};
 use crate::target;
@@ -20,7 +22,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// Rows that are shown when nothing says how many.
 const USUAL: usize = 50;
 
-/// Show who connected, or what operators did
+/// Show who connected, what operators did, or, within a case, who wrote what
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     #[command(subcommand)]
@@ -33,6 +35,7 @@ enum LogCommand {
     Connections(RangeArgs),
     /// Show what operators did and were refused, and what the server did to its own journal
     Audit(RangeArgs),
+    Chat(ChatArgs),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +64,7 @@ pub(crate) async fn run(args: LogArgs, context: &Context) -> Result<(), CommandE
     let (log, range) = match args.command {
         LogCommand::Connections(range) => (Log::Connections, range),
         LogCommand::Audit(range) => (Log::Audit, range),
+        LogCommand::Chat(args) => return read::chat(args, context).await,
     };
     let operator = context.operator().await?;
     let user = range.user.as_deref().map(target::user).unwrap_or_default();

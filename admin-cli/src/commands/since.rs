@@ -28,7 +28,8 @@ use crate::span;
 /// Run it on the old server, and what it prints on the restored one. Printed are bans made and lifted, accounts made, closed and opened,
 /// roles given and passwords reset, each with who did it, when and why, and, for who changed a password by themselves, a reset; not printed is everything else: what was refused, kicks, messages,
 /// alerts, the notice, archived rooms, reports, files that were withheld, given back or taken away, and invitations, which a restore voids. Bans that are over by now are comments, and accounts
-/// made and passwords reset get new codes.
+/// made and passwords reset get new codes. Acts of the record - cases, exports, holds, erasures, how long data is kept, new keys - are comments too:
+/// whether they are to be done again is for somebody to judge, above all an erasure, whose person or room a restore brings back.
 #[derive(Debug, Args)]
 pub(crate) struct SinceArgs {
     /// Since when: 2026-11-22, '2026-11-22 18:30', RFC 3339, or a span back from now such as 2h
@@ -50,6 +51,8 @@ enum Again {
     Do(Vec<String>),
     /// Nothing, for this reason.
     Nothing(&'static str),
+    /// Whatever somebody judges right, who is told this.
+    Judge(String),
 }
 
 /// Prints the commands.
@@ -148,11 +151,13 @@ fn told(entry: &LogEntry, now: Timestamp) -> Option<Vec<String>> {
     let Some(Content::OperatorActed(acted)) = event.body.as_ref()?.content.as_ref() else {
         return None;
     };
-    if acted.refused() != ErrorReason::Unspecified {
+    // An erasure that a hold keeps was refused, and stands all the same.
+    if !matches!(acted.refused(), ErrorReason::Unspecified | ErrorReason::Held) {
         return None;
     }
     let at = time::instant(head.time.as_ref()).unwrap_or(now);
-    let again = again(acted, now.duration_since(at).try_into().unwrap_or_default())?;
+    let ago = now.duration_since(at).try_into().unwrap_or_default();
+    let again = again(acted, &head.subject_id, ago)?;
     let comment = format!(
         "# row {} {} by {}: {}",
         head.index,
@@ -173,18 +178,22 @@ fn told(entry: &LogEntry, now: Timestamp) -> Option<Vec<String>> {
             line
         }
         Again::Nothing(why) => format!("# {why}"),
+        Again::Judge(what) => format!("# judge yourself: {what}"),
     };
     Some(vec![comment, command])
 }
 
 /// What is to be done again for an act of `ago`, if it is of a kind that a restored server has to know.
-fn again(acted: &OperatorActed, ago: Duration) -> Option<Again> {
+fn again(acted: &OperatorActed, subject_id: &str, ago: Duration) -> Option<Again> {
     let argument = |name: &str| {
         let found = acted.arguments.iter().find(|argument| argument.name == name);
         found.map(|argument| argument.value.clone())
     };
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let with_user = |command: &[&str]| argument("user").map(|user| [words(command), vec![at(&user)]].concat());
+    if let Some(method) = acted.method.strip_prefix("greffe.record.v1.") {
+        return of_the_record(method, acted, subject_id).map(Again::Judge);
+    }
     let service_and_method = acted.method.strip_prefix("greffe.admin.v1.")?;
     let command = match service_and_method {
         "BanAdminService/CreateBan" => {
@@ -228,6 +237,33 @@ fn again(acted: &OperatorActed, ago: Duration) -> Option<Again> {
     command.map(Again::Do)
 }
 
+/// What was done with the record, on one line that is safe to show; `None` for readings.
+///
+/// The names of who was erased stand nowhere; the id is still theirs on a restored server.
+fn of_the_record(method: &str, acted: &OperatorActed, subject_id: &str) -> Option<String> {
+    let note = match method {
+        "CaseService/OpenCase" | "CaseService/ApproveCase" | "CaseService/CloseCase" => "a case of the old journal",
+        "ExportService/OrderExport" => "an export of the old journal",
+        "HoldService/AddHold" => "what it held is held no more",
+        "HoldService/ReleaseHold" => "what it held is held again, if it was added before the backup",
+        "ErasureService/Erase" if acted.refused() == ErrorReason::Held => {
+            "a hold kept it: what was erased later is there again"
+        }
+        "ErasureService/Erase" => "what it erased is there again",
+        "ErasureService/SetRetention" => "data is kept as long as before",
+        "CheckpointService/RotateKey" => "the key from before signs again",
+        _ => return None,
+    };
+    let arguments: Vec<String> = (acted.arguments.iter())
+        .map(|argument| format!(" {}={}", visible(&argument.name), quoted(&visible(&argument.value))))
+        .collect();
+    let of = match subject_id {
+        "" => String::new(),
+        id => format!(" of {}", quoted(&visible(id))),
+    };
+    Some(format!("{method}{of}:{} - {note}", arguments.concat()))
+}
+
 /// A user as an argument that can be nothing else, also if the name is an address or a number.
 fn at(user: &str) -> String {
     format!("@{user}")
@@ -251,7 +287,11 @@ mod tests {
                 os_user: "root".into(),
                 ..OperatorIdentity::default()
             }),
-            method: format!("greffe.admin.v1.{method}"),
+            method: if method.starts_with("greffe.") {
+                method.to_owned()
+            } else {
+                format!("greffe.admin.v1.{method}")
+            },
             reason: reason.into(),
             arguments: arguments
                 .iter()
@@ -350,6 +390,34 @@ mod tests {
         // A restore voids all invitations.
         let revoked = command("UserAdminService/RevokeInvitation", &[("invitation_index", "9")]);
         assert_eq!(revoked, None);
+    }
+
+    #[test]
+    fn acts_of_the_record_are_comments() {
+        let erased = command(
+            "greffe.record.v1.ErasureService/Erase",
+            &[("user", "bob"), ("basis", "Art. 17\ngreffe-admin stop")],
+        );
+        assert_eq!(
+            erased.as_deref(),
+            Some(
+                "# judge yourself: ErasureService/Erase: user=bob basis='Art. 17\\ngreffe-admin stop' - what it erased is there again"
+            )
+        );
+        let mut held = entry("greffe.record.v1.ErasureService/Erase", "x", &[], ErrorReason::Held);
+        if let Some(head) = held.event.as_mut().and_then(|event| event.head.as_mut()) {
+            head.subject_id = "u1".into();
+        }
+        let lines = told(&held, Timestamp::UNIX_EPOCH).unwrap_or_default();
+        assert!(
+            lines[1].starts_with("# judge yourself: ErasureService/Erase of u1: - a hold kept it"),
+            "{lines:?}"
+        );
+        assert_eq!(
+            command("greffe.record.v1.CaseService/ReadCase", &[("case_index", "5")]),
+            None
+        );
+        assert_eq!(command("greffe.record.v1.ExportService/DownloadExport", &[]), None);
     }
 
     #[test]

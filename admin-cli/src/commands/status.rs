@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use greffe::admin_api::{GetStatusRequest, Rates, ServerStatus};
+use greffe::admin_api::{GetStatusRequest, Rates, SelfCheck, ServerStatus};
 use greffe::terminal::error::CommandError;
 use greffe::terminal::time;
 use greffe::{Error, Operator};
@@ -81,7 +81,21 @@ fn lines(status: &ServerStatus) -> Vec<(&'static str, String)> {
             "logins a second",
             format!("{:.1}, refused {:.1}", rates.logins, rates.login_refusals),
         ),
+        ("last self-check", self_check(status.self_check.as_ref())),
     ]
+}
+
+/// What the newest self-check found.
+fn self_check(check: Option<&SelfCheck>) -> String {
+    let Some(check) = check else {
+        return "none since the start".to_owned();
+    };
+    let when = time::day_and_time(check.time.as_ref());
+    if check.finding.is_empty() {
+        format!("{when}: {} rows, in order", check.rows)
+    } else {
+        format!("{when}: NOT IN ORDER after {} rows: {}", check.rows, check.finding)
+    }
 }
 
 fn object(status: &ServerStatus) -> Value {
@@ -122,5 +136,11 @@ fn object(status: &ServerStatus) -> Value {
         "data_dir": status.data_dir,
         "listen": status.listen,
         "pid": status.pid,
+        "self_check": status.self_check.as_ref().map(|check| json!({
+            "time": time::json(check.time.as_ref()),
+            "rows": check.rows,
+            "ok": check.finding.is_empty(),
+            "finding": check.finding,
+        })),
     })
 }

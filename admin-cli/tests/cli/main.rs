@@ -4,6 +4,8 @@
 #[cfg(unix)]
 mod connecting;
 #[cfg(unix)]
+mod exporting;
+#[cfg(unix)]
 mod support;
 #[cfg(unix)]
 mod usage;

@@ -3,7 +3,7 @@
 use crate::support::Place;
 
 /// The commands, in the order of the help.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 34] = [
     "status",
     "top",
     "alert",
@@ -23,6 +23,14 @@ const COMMANDS: [&str; 26] = [
     "stop",
     "backup",
     "log",
+    "case",
+    "export",
+    "verify",
+    "hold",
+    "erase",
+    "erasures",
+    "retention",
+    "checkpoint",
     "since",
     "login",
     "logout",
@@ -93,6 +101,61 @@ fn command_lines_that_make_no_sense_are_refused() {
         &["invitations", "create", "--days", "0"],
         &["reports", "read", "first"],
         &["completions", "abc"],
+        &["case"],
+        &[
+            "case",
+            "open",
+            "--reference",
+            "r",
+            "--basis",
+            "b",
+            "--from",
+            "start",
+            "--to",
+            "end",
+        ],
+        &["case", "open", "--reference", "r", "--basis", "b", "--subject", "@bob"],
+        &[
+            "case",
+            "open",
+            "--reference",
+            "r",
+            "--basis",
+            "b",
+            "--subject",
+            "@bob",
+            "--from",
+            "end",
+            "--to",
+            "end",
+        ],
+        &[
+            "case",
+            "open",
+            "--reference",
+            "r",
+            "--basis",
+            "b",
+            "--subject",
+            "@bob",
+            "--from",
+            "start",
+            "--to",
+            "soon",
+        ],
+        &["case", "read"],
+        &["case", "read", "first"],
+        &["log", "chat"],
+        &["log", "chat", "--case", "1", "--after", "-1"],
+        &["hold", "add"],
+        &["hold", "add", "--case", "1", "--from", "start"],
+        &["erase", "bob"],
+        &["retention", "set", "messages"],
+        &["retention", "set", "names", "1d"],
+        &["retention", "set", "messages", "always"],
+        &["export", "--case", "1"],
+        &["export", "-o", "x"],
+        &["export", "--resume", "-o", "x", "--bodies-only"],
     ] {
         let out = place.run(arguments);
         assert_eq!((out.code, out.stdout.as_str()), (Some(2), ""), "{arguments:?}: {out:?}");
@@ -125,6 +188,11 @@ fn what_changes_something_needs_a_reason() {
         &["stop", "--cancel"],
         &["backup", "x"],
         &["kick", "bob", "--yes", "--reason", "  "],
+        &["case", "approve", "1"],
+        &["case", "close", "1"],
+        &["hold", "release", "1"],
+        &["erase", "@bob", "--basis", "b", "--yes"],
+        &["retention", "set", "messages", "30d", "--yes"],
     ] {
         let out = place.run(arguments);
         assert_eq!(out.code, Some(2), "{arguments:?}: {out:?}");
@@ -147,11 +215,55 @@ fn what_destroys_something_is_not_done_unasked() {
         &["rooms", "archive", "x"],
         &["drain"],
         &["stop"],
+        &["erase", "@bob", "--basis", "b"],
     ] {
         let out = place.run(arguments.iter().chain(&["--reason", "test"]));
         assert_eq!(out.code, Some(2), "{arguments:?}: {out:?}");
         assert!(out.stderr.contains("hint: give --yes"), "{arguments:?}: {out:?}");
     }
+}
+
+#[test]
+fn within_a_case_its_reference_is_the_reason() {
+    let place = Place::new();
+    for arguments in [
+        &[
+            "case",
+            "open",
+            "--reference",
+            "r",
+            "--basis",
+            "b",
+            "--subject",
+            "@bob",
+            "--from",
+            "2h",
+            "--to",
+            "now",
+        ][..],
+        &["case", "read", "1"],
+        &["log", "chat", "--case", "1"],
+        &["hold", "add", "--case", "1"],
+        &["export", "--case", "1", "-o", "x"],
+    ] {
+        let out = place.run(arguments);
+        // Only the server is missing.
+        assert_eq!(out.code, Some(3), "{arguments:?}: {out:?}");
+    }
+    assert!(!place.path().join("x").exists());
+}
+
+#[test]
+fn there_is_nothing_to_go_on_with_where_nothing_broke_off() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("full")).expect("a directory can be made");
+    std::fs::write(place.path().join("full/precious"), "precious").expect("a file can be made");
+    for path in ["full", "none", "none.tar", "full/precious"] {
+        let out = place.run(["export", "--resume", "-o", path]);
+        assert_eq!(out.code, Some(1), "{path}: {out:?}");
+        assert!(out.stderr.contains("no export broke off at"), "{path}: {out:?}");
+    }
+    assert_eq!(std::fs::read_dir(place.path()).expect("it is there").count(), 1);
 }
 
 #[test]
@@ -177,7 +289,12 @@ fn completions_and_manual_pages_are_made() {
     let pages = place.path().join("pages");
     let written = place.run(["man", "--dir", &pages.to_string_lossy()]);
     assert_eq!(written.code, Some(0), "{written:?}");
-    for page in ["greffe-admin.1", "greffe-admin-kick.1", "greffe-admin-users-role.1"] {
+    for page in [
+        "greffe-admin.1",
+        "greffe-admin-kick.1",
+        "greffe-admin-users-role.1",
+        "greffe-admin-case-open.1",
+    ] {
         assert!(pages.join(page).is_file(), "{page}");
     }
 }

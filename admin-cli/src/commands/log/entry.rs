@@ -3,12 +3,14 @@
 use greffe::admin_api::LogEntry;
 use greffe::api::event_body::Content;
 use greffe::api::{
-    ErrorReason, EventHead, EventKind, OperatorActed, OperatorIdentity, PeerAddress, SessionEndReason, SessionScope,
+    ErrorReason, Event, EventHead, EventKind, OperatorActed, OperatorIdentity, PeerAddress, SessionEndReason,
+    SessionScope,
 };
 use greffe::terminal::text::visible;
 use greffe::terminal::time;
 use serde_json::{Map, Value, json};
 
+use super::record;
 use crate::output::address_and_port;
 
 /// Where a call came from, for people.
@@ -50,29 +52,38 @@ pub(crate) fn short_method(method: &str) -> &str {
 
 /// A row for people: time, number and whom it is about; and what happened.
 pub(crate) fn head_and_rest(entry: &LogEntry) -> (String, String) {
-    let event = entry.event.clone().unwrap_or_default();
-    let head = event.head.unwrap_or_default();
+    let head = entry.event.as_ref().and_then(|event| event.head.clone()).unwrap_or_default();
     let about = if entry.user_name.is_empty() {
         "-".to_owned()
     } else {
         visible(&entry.user_name)
     };
-    let content = event.body.as_ref().and_then(|body| body.content.as_ref());
-    let what = content.map_or_else(|| without_body(&head), |content| happened(entry, content));
+    let what = entry.event.as_ref().map(what).unwrap_or_default();
     let when = time::day_and_time(head.time.as_ref());
     (format!("{when}  #{:<7} {about:<16}", head.index), what)
 }
 
-fn without_body(head: &EventHead) -> String {
-    format!("{} (erased)", lower(head.kind().as_str_name(), "EVENT_KIND_"))
+/// What happened, for people.
+pub(crate) fn what(event: &Event) -> String {
+    let head = event.head.clone().unwrap_or_default();
+    match event.body.as_ref().and_then(|body| body.content.as_ref()) {
+        Some(content) => record::happened(&head, content).unwrap_or_else(|| happened(&head, content)),
+        None => format!("{} (erased)", kind_name(head.kind)),
+    }
 }
 
-fn happened(entry: &LogEntry, content: &Content) -> String {
+/// What a kind of event is called: the name of the enum's value in small letters, or the number of one that is not known.
+pub(crate) fn kind_name(kind: i32) -> String {
+    EventKind::try_from(kind).map_or_else(|_| kind.to_string(), |kind| lower(kind.as_str_name(), "EVENT_KIND_"))
+}
+
+fn happened(head: &EventHead, content: &Content) -> String {
     match content {
         Content::UserRegistered(made) if made.is_operator_identity => "the operator's identity was made".to_owned(),
         Content::UserRegistered(made) => match made.peer.as_ref() {
             Some(peer) => format!("signed up{}", from(Some(peer))),
-            None => "account made by an operator".to_owned(),
+            // Who signs up logs in with it: the next row says from where.
+            None => "account made".to_owned(),
         },
         Content::LoggedIn(login) => {
             let place = match login.scope() {
@@ -137,14 +148,7 @@ fn happened(entry: &LogEntry, content: &Content) -> String {
             }
         ),
         Content::OperatorActed(acted) => act(acted),
-        _ => {
-            let kind = entry
-                .event
-                .as_ref()
-                .and_then(|event| event.head.as_ref())
-                .map_or(EventKind::Unspecified, EventHead::kind);
-            lower(kind.as_str_name(), "EVENT_KIND_").replace('_', " ")
-        }
+        _ => kind_name(head.kind).replace('_', " "),
     }
 }
 
@@ -179,10 +183,7 @@ pub(crate) fn object(entry: &LogEntry) -> Value {
     let mut object = Map::new();
     object.insert("index".to_owned(), json!(head.index));
     object.insert("time".to_owned(), time::json(head.time.as_ref()));
-    object.insert(
-        "kind".to_owned(),
-        json!(lower(head.kind().as_str_name(), "EVENT_KIND_")),
-    );
+    object.insert("kind".to_owned(), json!(kind_name(head.kind)));
     object.insert("user".to_owned(), given(&entry.user_name));
     object.insert("actor".to_owned(), given(&entry.actor_name));
     object.insert("actor_id".to_owned(), given(&head.actor_id));
@@ -273,13 +274,13 @@ fn details(content: &Content) -> Value {
                 "refusal": refused.then_some(&acted.refusal),
             })
         }
-        _ => json!({}),
+        content => record::details(content),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use greffe::api::{ActArgument, Event, EventBody, LoginRefused};
+    use greffe::api::{ActArgument, EventBody, LoginRefused};
 
     use super::*;
 
