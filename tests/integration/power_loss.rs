@@ -10,9 +10,12 @@ use crate::support::load::Ledger;
 use crate::support::{Options, Server, User, setting};
 
 /// Takes power away, or fails a sync, at places that a crash of the process alone cannot reach.
-pub(crate) static SHIM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/shim/powerloss.c");
-    let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("powerloss-{}.so", std::process::id()));
+pub(crate) static SHIM: LazyLock<PathBuf> = LazyLock::new(|| compiled("powerloss"));
+
+/// Compiles a library of `shim/`.
+pub(crate) fn compiled(name: &str) -> PathBuf {
+    let source = format!("{}/shim/{name}.c", env!("CARGO_MANIFEST_DIR"));
+    let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.so", std::process::id()));
     let status = Command::new("cc")
         .args([
             "-std=gnu11",
@@ -30,7 +33,7 @@ pub(crate) static SHIM: LazyLock<PathBuf> = LazyLock::new(|| {
         .status();
     assert!(status.expect("cc can be run").success(), "the library does not compile");
     library
-});
+}
 
 /// How long a load may go on that is going to be cut.
 const PATIENCE: Duration = Duration::from_secs(60);

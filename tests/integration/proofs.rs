@@ -26,7 +26,7 @@ async fn checkpoint(user: &User) -> Checkpoint {
     open(&note, &keys(user).await.last().expect("there is a key").verifier_key)
 }
 
-fn open(note: &str, key: &str) -> Checkpoint {
+pub(crate) fn open(note: &str, key: &str) -> Checkpoint {
     let note = Note::from_bytes(note.as_bytes()).expect("it is a note");
     let verifier = StandardVerifier::new(key).expect("it is a key");
     let known = VerifierList::new(vec![Box::new(verifier)]);
@@ -37,7 +37,7 @@ fn open(note: &str, key: &str) -> Checkpoint {
     checkpoint
 }
 
-fn hashes(proof: &[prost::bytes::Bytes]) -> Vec<Hash> {
+pub(crate) fn hashes(proof: &[prost::bytes::Bytes]) -> Vec<Hash> {
     proof.iter().map(|hash| Hash(hash[..].try_into().expect("32 bytes"))).collect()
 }
 

@@ -8,11 +8,13 @@ pub(crate) mod refusal;
 pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod stream;
+pub(crate) mod tool;
 pub(crate) mod user;
 
 use std::time::Duration;
 
 pub(crate) use greffe_api::admin::v1 as admin;
+pub(crate) use greffe_api::record_api::v1 as record;
 pub(crate) use greffe_api::v1;
 pub(crate) use operator::Operator;
 pub(crate) use refusal::{Refusal, refused};

@@ -1,5 +1,6 @@
 //! A journal on a real database, with its writer on the calling thread.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
@@ -80,7 +81,7 @@ impl Desk {
         let (state, head) = now(appender.load()).expect("a database can be read");
         let publisher = publisher(&state);
         let mut writer = Writer::new(appender, publisher, rules(), state, head);
-        now(writer.found(&identity.journal_id, "bench")).expect("a journal can be begun");
+        now(writer.found(&identity, "bench")).expect("a journal can be begun");
         now(writer.put_in_order((0..members).map(register).collect())).expect("people can register");
         let state = writer.state().clone();
         let mut sessions: Vec<_> = state.sessions().collect();
@@ -179,6 +180,8 @@ impl Publish for Kept {
     fn touch(&self, _sessions: &[(SessionId, i64)]) {}
 
     fn uploads(&self, _changes: &[UploadChange]) {}
+
+    fn erased(&self, _rooms: &BTreeSet<RoomId>) {}
 }
 
 /// What comes of a future that waits for nothing, as those of the writer on SQLite.

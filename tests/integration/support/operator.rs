@@ -8,7 +8,7 @@ use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 use v1::event_body::Content;
 
-use super::{Refusal, admin, request_id, v1, within};
+use super::{Refusal, admin, record, request_id, v1, within};
 
 /// A request, and with it the method that it is of.
 pub(crate) trait Method: Message + Clone + Default + 'static {
@@ -42,13 +42,13 @@ pub(crate) trait Act: Method {
 
 /// Names the methods of one service: those that change something or read content, and those that only look.
 macro_rules! methods {
-    ($service:literal, acts: [$($act:literal $act_request:ident $act_answer:ident,)*], looks: [$($look:literal $look_request:ident $look_answer:ident,)*]) => {
+    ($package:literal $api:ident $service:literal, acts: [$($act:literal $act_request:ident $act_answer:ident,)*], looks: [$($look:literal $look_request:ident $look_answer:ident,)*]) => {
         $(
-            impl Method for admin::$act_request {
-                type Answer = admin::$act_answer;
-                const PATH: &'static str = concat!("/greffe.admin.v1.", $service, "/", $act);
+            impl Method for $api::$act_request {
+                type Answer = $api::$act_answer;
+                const PATH: &'static str = concat!("/", $package, ".", $service, "/", $act);
             }
-            impl Act for admin::$act_request {
+            impl Act for $api::$act_request {
                 fn intention(&mut self) -> (&mut String, &mut String) {
                     (&mut self.request_id, &mut self.reason)
                 }
@@ -58,20 +58,20 @@ macro_rules! methods {
             }
         )*
         $(
-            impl Method for admin::$look_request {
-                type Answer = admin::$look_answer;
-                const PATH: &'static str = concat!("/greffe.admin.v1.", $service, "/", $look);
+            impl Method for $api::$look_request {
+                type Answer = $api::$look_answer;
+                const PATH: &'static str = concat!("/", $package, ".", $service, "/", $look);
             }
         )*
     };
 }
 
-methods!("AdminAuthService", acts: [], looks: [
+methods!("greffe.admin.v1" admin "AdminAuthService", acts: [], looks: [
     "LogIn" LogInRequest LogInResponse,
     "LogOut" LogOutRequest LogOutResponse,
     "WhoAmI" WhoAmIRequest WhoAmIResponse,
 ]);
-methods!("ServerAdminService", acts: [
+methods!("greffe.admin.v1" admin "ServerAdminService", acts: [
     "SendAlert" SendAlertRequest SendAlertResponse,
     "SetNotice" SetNoticeRequest SetNoticeResponse,
     "SetDraining" SetDrainingRequest SetDrainingResponse,
@@ -81,7 +81,7 @@ methods!("ServerAdminService", acts: [
 ], looks: [
     "GetStatus" GetStatusRequest GetStatusResponse,
 ]);
-methods!("UserAdminService", acts: [
+methods!("greffe.admin.v1" admin "UserAdminService", acts: [
     "CreateUser" CreateUserRequest CreateUserResponse,
     "SetUserRoles" SetUserRolesRequest SetUserRolesResponse,
     "ResetUserPassword" ResetUserPasswordRequest ResetUserPasswordResponse,
@@ -96,24 +96,24 @@ methods!("UserAdminService", acts: [
     "GetUser" GetUserRequest GetUserResponse,
     "ListInvitations" ListInvitationsRequest ListInvitationsResponse,
 ]);
-methods!("SessionAdminService", acts: [
+methods!("greffe.admin.v1" admin "SessionAdminService", acts: [
     "KickUser" KickUserRequest KickUserResponse,
     "KickSession" KickSessionRequest KickSessionResponse,
 ], looks: [
     "ListSessions" ListSessionsRequest ListSessionsResponse,
 ]);
-methods!("BanAdminService", acts: [
+methods!("greffe.admin.v1" admin "BanAdminService", acts: [
     "CreateBan" CreateBanRequest CreateBanResponse,
     "LiftBan" LiftBanRequest LiftBanResponse,
 ], looks: [
     "ListBans" ListBansRequest ListBansResponse,
 ]);
-methods!("RoomAdminService", acts: [
+methods!("greffe.admin.v1" admin "RoomAdminService", acts: [
     "ArchiveRoom" ArchiveRoomRequest ArchiveRoomResponse,
 ], looks: [
     "ListRooms" ListRoomsRequest ListRoomsResponse,
 ]);
-methods!("FileAdminService", acts: [
+methods!("greffe.admin.v1" admin "FileAdminService", acts: [
     "ListFiles" ListFilesRequest ListFilesResponse,
     "QuarantineFile" QuarantineFileRequest QuarantineFileResponse,
     "ReleaseFile" ReleaseFileRequest ReleaseFileResponse,
@@ -121,16 +121,50 @@ methods!("FileAdminService", acts: [
 ], looks: [
     "GetFileUsage" GetFileUsageRequest GetFileUsageResponse,
 ]);
-methods!("ReportAdminService", acts: [
+methods!("greffe.admin.v1" admin "ReportAdminService", acts: [
     "ReadReport" ReadReportRequest ReadReportResponse,
     "ResolveReport" ResolveReportRequest ResolveReportResponse,
 ], looks: [
     "ListReports" ListReportsRequest ListReportsResponse,
 ]);
-methods!("LogAdminService", acts: [], looks: [
+methods!("greffe.admin.v1" admin "LogAdminService", acts: [], looks: [
     "ListConnections" ListConnectionsRequest ListConnectionsResponse,
     "ListAudit" ListAuditRequest ListAuditResponse,
 ]);
+
+methods!("greffe.record.v1" record "CaseService", acts: [
+    "OpenCase" OpenCaseRequest OpenCaseResponse,
+    "ApproveCase" ApproveCaseRequest ApproveCaseResponse,
+    "CloseCase" CloseCaseRequest CloseCaseResponse,
+    "ReadCase" ReadCaseRequest ReadCaseResponse,
+], looks: [
+    "ListCases" ListCasesRequest ListCasesResponse,
+    "GetCase" GetCaseRequest GetCaseResponse,
+]);
+methods!("greffe.record.v1" record "HoldService", acts: [
+    "AddHold" AddHoldRequest AddHoldResponse,
+    "ReleaseHold" ReleaseHoldRequest ReleaseHoldResponse,
+], looks: [
+    "ListHolds" ListHoldsRequest ListHoldsResponse,
+]);
+methods!("greffe.record.v1" record "ErasureService", acts: [
+    "Erase" EraseRequest EraseResponse,
+    "SetRetention" SetRetentionRequest SetRetentionResponse,
+], looks: [
+    "GetErasure" GetErasureRequest GetErasureResponse,
+    "ListErasures" ListErasuresRequest ListErasuresResponse,
+    "GetRetention" GetRetentionRequest GetRetentionResponse,
+]);
+methods!("greffe.record.v1" record "CheckpointService", acts: [
+    "RotateKey" RotateKeyRequest RotateKeyResponse,
+], looks: [
+    "GetCheckpoint" GetCheckpointRequest GetCheckpointResponse,
+    "GetConsistencyProof" GetConsistencyProofRequest GetConsistencyProofResponse,
+    "ListKeys" ListKeysRequest ListKeysResponse,
+]);
+methods!("greffe.record.v1" record "ExportService", acts: [
+    "OrderExport" OrderExportRequest OrderExportResponse,
+], looks: []);
 
 /// A row of the audit log that records an act.
 #[derive(Clone, Debug)]
@@ -166,6 +200,11 @@ impl Operator {
     /// Over a connection, without a login.
     pub(crate) fn over(channel: Channel) -> Self {
         Self { channel, token: None }
+    }
+
+    /// The connection.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// Logs in at the operators' port.
