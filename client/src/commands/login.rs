@@ -51,6 +51,13 @@ pub(crate) async fn log_in(
     user: &str,
     given: Option<String>,
 ) -> Result<LogInResponse, CommandError> {
+    // Whoever is here for the first time is told that conversations are recorded.
+    if context.config.token(client.address(), user)?.is_none() {
+        let info = client.server_info().await?;
+        if !info.recording_notice.is_empty() {
+            context.ui.note(&info.recording_notice);
+        }
+    }
     let password = match given {
         Some(password) => password,
         None => password::ask(&format!("Password for {user}: "))?,

@@ -41,6 +41,20 @@ fn visit(directory: &Path, seen: &mut impl FnMut(&Path, bool)) {
 }
 
 #[test]
+fn whoever_logs_in_for_the_first_time_is_told_that_conversations_are_recorded() {
+    let server = Server::start();
+    server.user("alice");
+    let elsewhere = server.stranger();
+    let password = format!("{PASSWORD}\n");
+    for told in [true, false] {
+        let login = elsewhere
+            .run_with_input(["login", "alice", "--password-stdin"], &password)
+            .succeeded();
+        assert_eq!(login.stderr.contains("are recorded"), told, "{login:?}");
+    }
+}
+
+#[test]
 fn a_name_is_given_once_and_a_wrong_password_is_refused() {
     let server = Server::start();
     let alice = server.user("alice");
