@@ -241,8 +241,7 @@ impl Server {
         };
         let mut writer = Writer::new(appender, publisher, rules(&config.limits), state, head);
         if !writer.state().has_general() {
-            writer.found(&identity, VERSION).await.map_err(StartError::Found)?;
-            tracing::info!(journal.id = identity.journal_id, "A new journal begins");
+            found(&mut writer, &identity).await?;
         }
         if let Some(mark) = backup {
             identity = restore(&mut writer, &mark).await?;
@@ -515,6 +514,19 @@ async fn logged(what: &'static str, serving: impl Future<Output = Result<(), ton
     if let Err(error) = serving.await {
         tracing::error!(error = &error as &dyn std::error::Error, "Serving {what} failed");
     }
+}
+
+/// Begins a journal, and says for how long what is kept.
+async fn found<A: crate::store::Appender, P: Publish>(
+    writer: &mut Writer<A, P>,
+    identity: &Identity,
+) -> Result<(), StartError> {
+    writer.found(identity, VERSION).await.map_err(StartError::Found)?;
+    tracing::info!(journal.id = identity.journal_id, "A new journal begins");
+    tracing::info!(
+        "Messages and files are kept for ever, and for a year who connected from which address; `greffe-admin retention` shows it, and sets it"
+    );
+    Ok(())
 }
 
 /// Goes on from a backup: under another id and epoch, which is the first row, so that nobody takes what comes now for what the old server wrote.

@@ -307,6 +307,40 @@ async fn an_export_of_a_period_shows_that_nothing_in_it_is_missing() {
 }
 
 #[tokio::test]
+async fn an_export_ends_when_its_case_is_closed() {
+    let story = story().await;
+    let [alice, ..] = &story.users;
+    // More than waits anywhere on the way.
+    for seed in 0..24 {
+        put(alice, &story.den, "large", &bytes(1_000_000, 100 + seed)).await.unwrap();
+    }
+    let case = open(&story.operator, about(&["alice"], &[])).await;
+    let export = order(&story.operator, &case, false).await;
+    let mut client = ExportServiceClient::new(story.operator.channel());
+    let request = record::DownloadExportRequest {
+        request_id: request_id(),
+        reason: "the court ordered it".into(),
+        export_index: export,
+        ..record::DownloadExportRequest::default()
+    };
+    let mut pieces = client.download_export(request).await.unwrap().into_inner();
+    within("a piece", pieces.message()).await.unwrap().expect("there is one");
+    let close = record::CloseCaseRequest {
+        case_index: case.index,
+        ..record::CloseCaseRequest::default()
+    };
+    story.operator.act(close, "it is over").await.unwrap();
+    let ending = loop {
+        match within("a piece", pieces.message()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it was sent to its end"),
+            Err(status) => break Err::<(), _>(Refusal::from(status)),
+        }
+    };
+    refused(ending, ErrorReason::CaseNotOpen);
+}
+
+#[tokio::test]
 async fn members_export_what_they_did_themselves() {
     let mut story = story().await;
     let directory = story.server.beside("export");

@@ -1,5 +1,7 @@
 //! `ProofService`.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use greffe_api::record::proof::{Span, consistency_spans, inclusion_spans};
@@ -173,17 +175,14 @@ impl ProofService for Services {
         request: Request<ExportMyDataRequest>,
     ) -> Result<Response<Self::ExportMyDataStream>, Status> {
         let caller = caller(&self.0, &request)?;
-        let user = caller.user;
+        let (user, session) = (caller.user, caller.session);
         let receipt = stored(self.journal.append(Command::ExportOwn { caller }).await?)?;
         let pieces = self.0.export(Ordered::own(receipt.index, user), String::new(), 0).await?;
-        let answers = pieces.filter_map(|piece| async move {
-            let piece = match piece {
-                Ok(Piece::Progress(..)) => return None,
-                Ok(Piece::File(name, _)) => Own::File(name),
-                Ok(Piece::Data(bytes)) => Own::Data(bytes.into()),
-                Err(error) => return Some(Err(Status::from(error))),
-            };
-            Some(Ok(ExportMyDataResponse { piece: Some(piece) }))
+        let app = Arc::clone(&self.0);
+        let answers = pieces.filter_map(move |piece| {
+            // Whoever is logged out in the middle gets no more.
+            let goes_on = app.view().read(|state| state.session(session).is_some());
+            std::future::ready(own_piece(if goes_on { piece } else { Err(Error::SessionEnded) }))
         });
         Ok(Response::new(answers.boxed()))
     }
@@ -192,4 +191,15 @@ impl ProofService for Services {
         caller(&self.0, &request)?;
         Ok(Response::new(self.0.keys()))
     }
+}
+
+/// A piece of an export of what a member did; none of those that only say how far it is.
+fn own_piece(piece: Result<Piece, Error>) -> Option<Result<ExportMyDataResponse, Status>> {
+    let piece = match piece {
+        Ok(Piece::Progress(..)) => return None,
+        Ok(Piece::File(name, _)) => Own::File(name),
+        Ok(Piece::Data(bytes)) => Own::Data(bytes.into()),
+        Err(error) => return Some(Err(Status::from(error))),
+    };
+    Some(Ok(ExportMyDataResponse { piece: Some(piece) }))
 }

@@ -1,5 +1,7 @@
 //! `ExportService`.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use greffe_api::record_api::v1::download_export_response::Piece as ApiPiece;
@@ -9,8 +11,10 @@ use greffe_api::record_api::v1::{
 use greffe_api::server::record_api::v1::export_service_server::ExportService;
 use tonic::{Request, Response, Status};
 
+use crate::domain::clock::now;
 use crate::domain::error::Error;
-use crate::domain::operator::{Act, RecordAct};
+use crate::domain::ids::SessionId;
+use crate::domain::operator::{Act, Operator, RecordAct};
 use crate::exporter::{Piece, Pieces};
 use crate::grpc::admin::AdminServices;
 use crate::grpc::{App, convert};
@@ -58,9 +62,32 @@ impl App {
     }
 }
 
+impl App {
+    /// Refuses to go on with an export once its case is closed, or its login has ended or lost its role.
+    fn may_go_on(&self, export: i64, session: Option<SessionId>) -> Result<(), Error> {
+        self.view().read(|state| {
+            let record = state.record();
+            record.case(record.export(export)?.case)?.open(now())?;
+            let Some(session) = session else { return Ok(()) };
+            let session = state.session(session).ok_or(Error::SessionEnded)?;
+            let user = state.user(session.user).ok_or(Error::SessionEnded)?;
+            if user.roles.investigator {
+                Ok(())
+            } else {
+                Err(Error::ServerRoleRequired { role: "investigator" })
+            }
+        })
+    }
+}
+
 impl AdminServices {
-    async fn download(&self, request: Request<DownloadExportRequest>) -> Result<Pieces, Error> {
+    /// The pieces of an export, with the login that has to last until the last one.
+    async fn download(&self, request: Request<DownloadExportRequest>) -> Result<(Pieces, Option<SessionId>), Error> {
         let who = self.who(&request)?;
+        let session = match &who.operator {
+            Operator::Account { caller, .. } => Some(caller.session),
+            Operator::Local { .. } => None,
+        };
         let DownloadExportRequest {
             request_id,
             reason,
@@ -79,7 +106,7 @@ impl AdminServices {
         let act = from.clone().map(|_| Act::Record(RecordAct::DownloadExport { export }));
         self.act(asked, act).await?;
         let ordered = self.ordered(export).await?;
-        self.0.export(ordered, file, from?).await
+        Ok((self.0.export(ordered, file, from?).await?, session))
     }
 }
 
@@ -98,8 +125,15 @@ impl ExportService for AdminServices {
         &self,
         request: Request<DownloadExportRequest>,
     ) -> Result<Response<Self::DownloadExportStream>, Status> {
-        let pieces = self.download(request).await?;
-        let answers = pieces.map(|piece| Ok(api_piece(piece.map_err(Status::from)?)));
-        Ok(Response::new(answers.boxed()))
+        let export = request.get_ref().export_index;
+        let (pieces, session) = self.download(request).await?;
+        let app = Arc::clone(&self.0);
+        let answers = pieces.map(move |piece| {
+            app.may_go_on(export, session)?;
+            Ok(api_piece(piece?))
+        });
+        Ok(Response::new(
+            answers.map(|answer: Result<_, Error>| answer.map_err(Status::from)).boxed(),
+        ))
     }
 }
