@@ -69,11 +69,11 @@ impl Runs {
             if head.seq != first || !(head.seq == 1 || scope.is_before(time)) {
                 return Err("its room's run does not begin as it has to".into());
             }
-        } else if head.seq != run.last + 1 {
+        } else if Some(head.seq) != run.last.checked_add(1) {
             return Err(format!(
                 "its seq is {} and not {}: something is missing",
                 head.seq,
-                run.last + 1
+                run.last.saturating_add(1)
             ));
         } else if scope.is_before(time) {
             return Err("its room's run begins earlier than it has to".into());

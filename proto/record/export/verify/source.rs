@@ -90,6 +90,9 @@ impl Source {
         };
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
+        // What is between the files, and behind them, has to be nothing: else it could be changed unseen.
+        let mut gaps = File::open(path).map_err(unreadable)?;
+        let mut end = 0;
         let mut archive = tar::Archive::new(file);
         for entry in archive.entries_with_seek().map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
@@ -105,8 +108,12 @@ impl Source {
             if place.begin.checked_add(place.size).is_none_or(|end| end > length) {
                 return Err(Finding::new(name, "the archive ends within it").into());
             }
+            let header = entry.raw_header_position();
+            empty(&mut gaps, end, header).map_err(|why| Finding::new(&name, why))?;
+            end = place.begin + place.size;
             self.add(name, place)?;
         }
+        empty(&mut gaps, end, length).map_err(|why| Finding::new("the end of the archive", why))?;
         Ok(())
     }
 
@@ -129,5 +136,22 @@ impl Source {
         let mut file = File::open(&place.path)?;
         file.seek(SeekFrom::Start(place.begin))?;
         Ok(BufReader::with_capacity(1 << 18, file.take(place.size)))
+    }
+}
+
+/// Refuses bytes of an archive that are not zero.
+fn empty(file: &mut File, begin: u64, end: u64) -> Result<(), &'static str> {
+    const UNREADABLE: &str = "the archive cannot be read there";
+    file.seek(SeekFrom::Start(begin)).map_err(|_| UNREADABLE)?;
+    let mut rest = BufReader::new(file.take(end.saturating_sub(begin)));
+    let mut buffer = [0; 4096];
+    loop {
+        let read = rest.read(&mut buffer).map_err(|_| UNREADABLE)?;
+        if read == 0 {
+            return Ok(());
+        }
+        if buffer[..read].iter().any(|byte| *byte != 0) {
+            return Err("there is something before it, or behind it, that is no file of the export");
+        }
     }
 }
